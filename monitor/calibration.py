@@ -1,0 +1,67 @@
+"""From a score to a p-value, and from an alarm budget to a limit.
+
+The body of the p-value is the empirical distribution of scores on normal windows, the tail a generalised
+Pareto distribution (Pickands 1975, Balkema and de Haan 1974; Coles 2001, section 4.3). Shapes: B scores.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.modelfile import Calibration
+
+SMALLEST_P = 1e-30  # a p-value is never 0: nothing is impossible, and its logarithm is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The p-values at which an alarm may be raised and cleared, and the score that stands for the first."""
+
+    raise_p: float
+    clear_p: float
+    score: float
+
+
+def p_values(calibration: Calibration, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probability that a normal window scores at least this high; (B,) -> (B,), NaN stays NaN."""
+    values = np.asarray(scores, np.float64)
+    levels, points = np.array(calibration.quantiles, np.float64).T
+    body = 1.0 - np.interp(values, points, levels)
+    tail = calibration.tail
+    above = values > tail.threshold
+    result = np.where(above, tail.share * _survival(calibration, values - tail.threshold), body)
+    result = np.where(above, result, np.maximum(result, tail.share))
+    return np.where(np.isnan(values), np.nan, np.maximum(result, SMALLEST_P))
+
+
+def _survival(calibration: Calibration, excess: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 - F of the generalised Pareto distribution; the limit shape -> 0 is the exponential."""
+    tail = calibration.tail
+    z = np.maximum(excess, 0.0) / tail.scale
+    if abs(tail.shape) < 1e-9:
+        return np.exp(-z)
+    return np.maximum(1.0 + tail.shape * z, 0.0) ** (-1.0 / tail.shape)
+
+
+def score_at(calibration: Calibration, p: float) -> float:
+    """Score whose p-value is `p`: the inverse of `p_values`."""
+    tail = calibration.tail
+    if p < tail.share:
+        ratio = tail.share / p
+        if abs(tail.shape) < 1e-9:
+            return float(tail.threshold + tail.scale * np.log(ratio))
+        return float(tail.threshold + tail.scale / tail.shape * (ratio**tail.shape - 1.0))
+    levels, points = np.array(calibration.quantiles, np.float64).T
+    return float(min(np.interp(1.0 - p, levels, points), tail.threshold))
+
+
+def limits(calibration: Calibration, windows_per_day: float, budget_per_day: float, deadband: float) -> Limits:
+    """Limits that spend a budget of false alarms per asset and day.
+
+    Were windows independent and every one over the limit an alarm, `windows_per_day * raise_p` would be the
+    false alarms of a day; overlap and delays make them fewer. The clear limit is `deadband` times as likely.
+    """
+    raise_p = min(budget_per_day / windows_per_day, 0.5)
+    clear_p = min(raise_p * deadband, 0.9)
+    return Limits(raise_p, clear_p, score_at(calibration, raise_p))
