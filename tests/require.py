@@ -1,0 +1,14 @@
+"""What a test needs of its machine: skipped where it is missing, or failed where nothing may be."""
+
+import os
+
+import pytest
+
+
+def require(condition: bool, reason: str) -> None:
+    """Skip the test unless `condition` holds; fail it instead when TOCSIN_REQUIRE_ALL=1."""
+    if condition:
+        return
+    if os.environ.get("TOCSIN_REQUIRE_ALL") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
