@@ -1,0 +1,173 @@
+"""Windows against the slow oracle, over streams that are late, repeated, out of order, silent and cut anywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.arrays import LOWEST
+from monitor.windows import Grid, Readings, WindowStore, history_windows
+from tests.naive import NaiveWindows
+
+CHANNELS = 2
+
+
+@st.composite
+def streams(draw):
+    """(grid, readings): event times wander forward, fall back, jump far ahead; values are small, some missing."""
+    period = draw(st.sampled_from([1, 7, 10]))
+    window = draw(st.integers(1, 9))
+    stride = draw(st.integers(1, 7))
+    lateness = draw(st.sampled_from([0, 3, 25]))
+    idle = draw(st.sampled_from([1, 40, 200, 10**9]))
+    grid = Grid(period, window, stride, lateness, idle)
+    now = draw(st.integers(-50, 1000))
+    readings = []
+    for _ in range(draw(st.integers(0, 60))):
+        now += draw(st.sampled_from([0, 1, 1, 5, 10, 30, -20, 70, 1000]))
+        ts = now - draw(st.sampled_from([0, 0, 0, 2, 15, 60]))
+        values = [draw(st.sampled_from([np.nan, 1.0, 2.0, 3.0])) for _ in range(CHANNELS)]
+        readings.append((draw(st.integers(0, 3)), ts, values))
+    return grid, readings
+
+
+def naive(grid, readings):
+    oracle = NaiveWindows(grid.period, grid.window, grid.stride, grid.lateness, grid.idle_limit, CHANNELS)
+    for asset, ts, values in readings:
+        oracle.read(asset, ts, values)
+    return oracle
+
+
+class Run:
+    """The array code over a stream, in batches; keeps what it emitted."""
+
+    def __init__(self, grid):
+        self.store = WindowStore(grid, CHANNELS)
+        self.store.add_assets(4)
+        self.stream = LOWEST
+        self.made = {}
+        self.idle = set()
+        self.late = 0
+
+    def batch(self, readings, first_offset=0, refill=False):
+        if not readings:
+            return
+        row, ts, values = (list(column) for column in zip(*readings, strict=True))
+        ts = np.array(ts, np.int64)
+        after = np.maximum.accumulate(np.maximum(ts, self.stream))
+        before = np.r_[self.stream, after[:-1]]
+        columns = Readings(
+            np.array(row), ts, np.array(values, np.float32), first_offset + np.arange(len(ts)), before
+        )
+        self.stream = int(after[-1])
+        self.keep(self.store.place(columns, self.stream, refill))
+
+    def keep(self, placed):
+        self.late += placed.late
+        self.idle |= {(close.row, close.closed_to) for close in placed.idle}
+        for part in placed.closed:
+            for row, bucket, values in zip(part.row, part.bucket, part.values, strict=True):
+                key = int(row), int(bucket)
+                assert key not in self.made, "a window was closed twice"
+                self.made[key] = values
+
+
+def assert_same(made, oracle):
+    assert set(made) == {(asset, k) for asset, k, _ in oracle.made}
+    for asset, k, rows in oracle.made:
+        np.testing.assert_array_equal(made[asset, k], np.array(rows, np.float32))
+
+
+@settings(max_examples=400, deadline=None)
+@given(streams(), st.data())
+def test_windows_are_those_of_the_oracle_wherever_batches_end(stream, data):
+    grid, readings = stream
+    oracle = naive(grid, readings)
+    run = Run(grid)
+    position = 0
+    while position < len(readings):
+        size = data.draw(st.integers(1, 20))
+        run.batch(readings[position : position + size], position)
+        position += size
+    assert run.late == oracle.late
+    assert run.idle == set(oracle.idle_closes)
+    assert_same(run.made, oracle)
+    run.keep(run.store.close_all())
+    oracle.end()
+    assert_same(run.made, oracle)
+
+
+@settings(max_examples=400, deadline=None)
+@given(streams(), st.data())
+def test_a_restart_anywhere_gives_the_windows_of_an_undisturbed_run(stream, data):
+    grid, readings = stream
+    oracle = naive(grid, readings)
+    cut = data.draw(st.integers(0, len(readings)))
+    first = Run(grid)
+    closes = []  # (position, row, closed_to), as the state topic keeps them
+    for offset in range(cut):
+        known = set(first.idle)
+        first.batch(readings[offset : offset + 1], offset)
+        closes += [(offset, *close) for close in first.idle - known]
+    low = min(first.store.low_offset(), cut)
+    second = Run(grid)
+    for offset in range(low, cut):
+        second.batch(readings[offset : offset + 1], offset, refill=True)
+        for at, row, closed_to in closes:
+            if at == offset:
+                second.store.close_to(row, closed_to, emit=False)
+    for at, row, closed_to in closes:
+        if at < low:
+            second.store.close_to(row, closed_to, emit=False)
+    second.stream = first.stream
+    refilled_late = second.late
+    second.batch(readings[cut:], cut)
+    assert not set(first.made) & set(second.made)
+    assert_same(first.made | second.made, oracle)
+    assert first.late + second.late - refilled_late == oracle.late
+
+
+def test_equal_event_times_the_later_offset_wins_and_nothing_is_overwritten_by_missing():
+    run = Run(Grid(10, 1, 1))
+    run.batch([(0, 5, [1.0, 1.0]), (0, 5, [2.0, np.nan]), (0, 3, [9.0, 9.0]), (0, 20, [0.0, 0.0])])
+    np.testing.assert_array_equal(run.made[0, 0], [[2.0, 1.0]])
+
+
+def test_late_reading_is_counted_and_dropped():
+    run = Run(Grid(10, 2, 1))
+    run.batch([(0, 5, [1.0, 1.0]), (0, 25, [2.0, 2.0]), (0, 7, [9.0, 9.0])])
+    assert run.late == 1
+    np.testing.assert_array_equal(run.made[0, 0], [[np.nan] * 2, [1.0, 1.0]])
+
+
+def test_a_gap_of_years_makes_no_empty_windows():
+    run = Run(Grid(1_000_000_000, 8, 4))
+    year = 365 * 86_400 * 1_000_000_000
+    run.batch([(0, 0, [1.0, 1.0]), (0, 30 * year, [2.0, 2.0])])
+    assert sorted(k for _, k in run.made) == [0, 4]
+
+
+def test_silent_asset_is_closed_by_its_partitions_stream_time():
+    run = Run(Grid(10, 4, 2, idle_limit=100))
+    run.batch([(0, 31, [1.0, 1.0]), (1, 31, [1.0, 1.0]), (1, 200, [2.0, 2.0])])
+    assert (0, 4) in run.made
+    assert (0, 4) in run.idle
+
+
+def test_rows_are_added_while_others_have_history():
+    run = Run(Grid(1, 2, 1))
+    run.batch([(0, 1, [1.0, 1.0]), (3, 1, [4.0, 4.0])])
+    run.store.add_assets(100)
+    run.batch([(50, 1, [5.0, 5.0]), (0, 2, [2.0, 2.0]), (0, 3, [3.0, 3.0])], 2)
+    np.testing.assert_array_equal(run.made[0, 2], [[1.0, 1.0], [2.0, 2.0]])
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 20_000])
+def test_history_is_cut_into_the_windows_that_the_daemon_makes(length):
+    ts = np.arange(length, dtype=np.int64) * 1_000_000_000
+    values = np.arange(length, dtype=np.float32)[:, None]
+    ends, windows = history_windows(ts, values, 1000, 8, 4)
+    assert windows.shape == (len(ends), 8, 1)
+    assert len(ends) == (0 if length == 0 else (length - 1 + 3) // 4 + 1)
+    for end, window in list(zip(ends, windows, strict=True))[2:-2]:
+        np.testing.assert_array_equal(window[:, 0], np.arange(end // 1_000_000_000 - 8, end // 1_000_000_000))

@@ -1,0 +1,98 @@
+"""Slow and obvious versions of what Tocsin computes with arrays; tests hold the two together.
+
+Nothing here is clever: one reading at a time, dictionaries, no sharing of code with `monitor`.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Asset:
+    highest: int | None = None
+    closed: int | None = None  # last closed bucket
+    cells: dict = field(default_factory=dict)  # (bucket, channel) -> (ts, value)
+    buckets: set = field(default_factory=set)
+
+
+@dataclass
+class NaiveWindows:
+    """Windows of one detector on one partition, as the design words them."""
+
+    period: int
+    window: int
+    stride: int
+    lateness: int
+    idle_limit: int
+    channels: int
+    assets: dict = field(default_factory=dict)
+    stream: int | None = None
+    late: int = 0
+    made: list = field(default_factory=list)  # (asset, last bucket, rows of values)
+    idle_closes: list = field(default_factory=list)
+
+    def read(self, name, ts, values):
+        """One reading of one asset; None or NaN for a missing value."""
+        asset = self.assets.setdefault(name, Asset())
+        bucket = ts // self.period
+        if asset.closed is None:
+            asset.closed = self._watermark_bucket(ts)
+        if bucket <= asset.closed:
+            self.late += 1
+        else:
+            asset.buckets.add(bucket)
+            for channel, value in enumerate(values):
+                if value is None or math.isnan(value):
+                    continue
+                known = asset.cells.get((bucket, channel))
+                if known is None or ts >= known[0]:
+                    asset.cells[bucket, channel] = (ts, value)
+        asset.highest = ts if asset.highest is None else max(asset.highest, ts)
+        self._close(name, self._watermark_bucket(asset.highest))
+        self.stream = ts if self.stream is None else max(self.stream, ts)
+        for other, state in self.assets.items():
+            if state.highest + self.idle_limit < self.stream:
+                self._close_idle(other, state)
+
+    def end(self):
+        """The input has ended: every asset closes up to the window end that covers its last reading."""
+        for name, asset in self.assets.items():
+            self._close(name, self._covering(asset.highest))
+
+    def _close_idle(self, name, asset):
+        covering = self._covering(asset.highest)
+        if covering > asset.closed:
+            self.idle_closes.append((name, covering))
+            self._close(name, covering)
+
+    def _watermark_bucket(self, highest):
+        k = (highest - self.lateness) // self.period - 1
+        return k - k % self.stride
+
+    def _covering(self, highest):
+        k = highest // self.period
+        while k % self.stride:
+            k += 1
+        return k
+
+    def _close(self, name, upto):
+        asset = self.assets[name]
+        if not asset.buckets:
+            asset.closed = max(asset.closed, upto)
+            return
+        first = min(asset.buckets)
+        k = max(asset.closed, first - first % self.stride - self.stride)
+        last = max(asset.buckets) + self.window
+        while k + self.stride <= min(upto, last):
+            k += self.stride
+            span = range(k - self.window + 1, k + 1)
+            if any(bucket in asset.buckets for bucket in span):
+                self.made.append((name, k, self._rows(asset, span)))
+        asset.closed = max(asset.closed, upto)
+
+    def _rows(self, asset, span):
+        empty = (None, math.nan)
+        return [
+            [asset.cells.get((bucket, channel), empty)[1] for channel in range(self.channels)]
+            for bucket in span
+        ]
