@@ -1,0 +1,143 @@
+"""The `tocsin-train` command. PyTorch is imported by the command that needs it, so that help is instant."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitor.errors import TocsinError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLE = """Learn what is normal from recorded data, and export a calibrated model.
+
+Files are Parquet or CSV with a column 'ts' and one column per channel ('asset' is optional), or with the
+columns 'asset', 'channel', 'ts', 'value'. They should hold normal operation. The newest fifth is held out for
+calibration.
+
+[bold]Example[/bold]
+
+    tocsin-train fit history.parquet --name pump --family dense --window 64 --stride 8
+"""
+
+app = typer.Typer(
+    help="Train, calibrate and export models for Tocsin.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Train, calibrate and export models for Tocsin."""
+
+
+@app.command(help=EXAMPLE, no_args_is_help=True)
+def fit(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Parquet or CSV files of normal operation.")
+    ],
+    name: Annotated[
+        str, typer.Option(help="Name of the model; by default that of the asset, or of the first file.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="Folder that holds the model directories.")] = Path("models"),
+    family: Annotated[str, typer.Option(help="Model family; see 'tocsin-train families'.")] = "dense",
+    window: Annotated[int, typer.Option(help="Length of a window, in periods.")] = 16,
+    stride: Annotated[int, typer.Option(help="Periods from one window to the next.")] = 4,
+    period: Annotated[
+        int, typer.Option(help="Sampling grid, in ms.", show_default="the median step of 'ts'")
+    ] = 0,
+    epochs: Annotated[int, typer.Option(help="Most passes over the data; validation may stop sooner.")] = 40,
+    seed: Annotated[
+        int, typer.Option(help="Seed of weights and order; the same seed gives the same model.")
+    ] = 0,
+    asset: Annotated[
+        str, typer.Option(help="Asset to train on; names the asset of files without that column.")
+    ] = "",
+    latent: Annotated[int, typer.Option(help="Size of the narrowest layer.")] = 16,
+    hidden: Annotated[int, typer.Option(help="Size of the hidden layers.")] = 128,
+    batch: Annotated[int, typer.Option(help="Windows in a training step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Step size of the Adam optimiser.")] = 1e-3,
+    min_observed: Annotated[float, typer.Option(help="Share of a window's values that must be there.")] = 0.5,
+    accelerator: Annotated[str, typer.Option(help="Lightning's: cpu, gpu, auto.")] = "cpu",
+    revision: Annotated[str, typer.Option(help="Any text to keep in the model, such as a commit.")] = "",
+) -> None:
+    """Fit and export one model, with a progress bar."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        transient=True,
+        console=_console(),
+    )
+    with bar:
+        task = bar.add_task("import PyTorch", total=None)
+        from training import fit as fitting
+
+        args = fitting.FitArgs(
+            files=tuple(files),
+            name=name or asset or files[0].stem,
+            out=out,
+            family=family,
+            asset=asset,
+            window=window,
+            stride=stride,
+            period_ms=period,
+            min_observed=min_observed,
+            hidden=hidden,
+            latent=latent,
+            epochs=epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            accelerator=accelerator,
+            revision=revision,
+        )
+
+        def progress(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total if total > 1 else None)
+
+        fitted = fitting.fit(args, progress)
+    figures = fitted.metadata.metrics
+    if fitted.dropped:
+        typer.echo(f"left out, for they have no value to learn from: {', '.join(fitted.dropped)}", err=True)
+    typer.echo(
+        f"{fitted.model}: {fitted.metadata.family}, {len(fitted.metadata.channels)} channels, "
+        f"{figures['windows_train']} windows, held-out loss {figures['loss_calibration']:.4g}, "
+        f"{figures['seconds']:.0f} s; report beside it"
+    )
+
+
+@app.command(epilog="[bold]Example[/bold]  tocsin-train families")
+def families() -> None:
+    """List the model families."""
+    from training.models import FAMILIES
+
+    for name, family in FAMILIES.items():
+        typer.echo(f"{name:<10} {family.summary}")
+
+
+def main() -> None:
+    """Entry point: errors on purpose are one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except (TocsinError, OSError) as error:
+        print(f"tocsin-train: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _console() -> "Console":
+    """A console on stderr, where progress belongs."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+if __name__ == "__main__":
+    main()

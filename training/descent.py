@@ -1,0 +1,133 @@
+"""Gradient descent: a quiet, seeded Lightning loop that stops when later data stops getting better."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from training.models import Family
+from training.scorer import Scorer, network_input
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to descend."""
+
+    epochs: int = 40
+    patience: int = 6  # epochs without a better validation loss
+    batch: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+    accelerator: str = "cpu"
+
+
+class Batches:
+    """Windows (B, W, C) in batches; in a new seeded order at each pass, or as they are."""
+
+    def __init__(self, windows: Tensor, size: int, seed: int | None = None) -> None:
+        self.windows = windows
+        self.size = size
+        self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.windows) // self.size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        count = len(self.windows)
+        order = torch.arange(count)
+        if self.generator is not None:
+            order = torch.randperm(count, generator=self.generator)
+        for start in range(0, count, self.size):
+            yield self.windows[order[start : start + self.size]]
+
+
+class _Descent(LightningModule):  # type: ignore[misc]
+    """What Lightning asks for: a step's loss, and the optimiser."""
+
+    def __init__(self, scorer: Scorer, family: Family, learning_rate: float) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.family = family
+        self.learning_rate = learning_rate
+        self.sums = {"train": [0.0, 0.0], "validation": [0.0, 0.0]}  # of losses, of windows
+
+    def training_step(self, window: Tensor) -> Tensor:
+        return self._loss("train", window)
+
+    def validation_step(self, window: Tensor) -> None:
+        self._loss("validation", window)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.scorer.network.parameters(), self.learning_rate)
+
+    def _loss(self, part: str, window: Tensor) -> Tensor:
+        values, observed = self.scorer.scaling(window)
+        loss = self.family.loss(self.scorer.network, network_input(values), observed)
+        self.sums[part][0] += float(loss.detach()) * len(window)
+        self.sums[part][1] += len(window)
+        return loss
+
+    def take_means(self) -> tuple[float, float]:
+        """Mean training and validation loss since the last call."""
+        train, validation = (total / max(count, 1.0) for total, count in self.sums.values())
+        self.sums = {"train": [0.0, 0.0], "validation": [0.0, 0.0]}
+        return train, validation
+
+
+class _KeepBest(Callback):  # type: ignore[misc]
+    """Writes the curve, keeps the best weights, and stops once they have not been beaten for a while."""
+
+    def __init__(self, patience: int, progress: Callable[[int], None]) -> None:
+        self.patience = patience
+        self.progress = progress
+        self.curve: list[tuple[float, float]] = []
+        self.best_epoch = -1
+        self.best_weights: dict[str, Tensor] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, descent: _Descent) -> None:
+        self.curve.append(descent.take_means())
+        losses = [validation for _, validation in self.curve]
+        if self.best_epoch < 0 or losses[-1] < losses[self.best_epoch]:
+            self.best_epoch = len(self.curve) - 1
+            self.best_weights = {name: weight.clone() for name, weight in descent.scorer.state_dict().items()}
+        self.progress(len(self.curve))
+        trainer.should_stop = len(self.curve) - 1 - self.best_epoch >= self.patience
+
+
+def descend(
+    scorer: Scorer,
+    family: Family,
+    train: Tensor,
+    validation: Tensor,
+    recipe: Recipe,
+    progress: Callable[[int], None] = lambda epoch: None,
+) -> list[tuple[float, float]]:
+    """Lower the family's loss on windows (B, W, C); the scorer ends with the weights best on validation."""
+    keeper = _KeepBest(recipe.patience, progress)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(recipe.seed)
+        trainer = Trainer(
+            accelerator=recipe.accelerator,
+            devices=1,
+            max_epochs=recipe.epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            gradient_clip_val=1.0,
+            callbacks=[keeper],
+        )
+        trainer.fit(
+            _Descent(scorer, family, recipe.learning_rate),
+            Batches(train, recipe.batch, recipe.seed),
+            Batches(validation, recipe.batch),
+        )
+    scorer.cpu().load_state_dict({name: weight.cpu() for name, weight in keeper.best_weights.items()})
+    return keeper.curve

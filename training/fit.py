@@ -1,0 +1,223 @@
+"""Fit a model from recorded data: read `fit` from top to bottom."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from monitor.errors import InvalidConfiguration
+from monitor.modelfile import (
+    MODEL_FILE,
+    SCHEMA,
+    Calibration,
+    Channel,
+    ModelMetadata,
+    Name,
+    Training,
+    new_version,
+    set_current,
+)
+from training import data, export, report, splits
+from training.calibrate import calibrate
+from training.models import Family, Shape, family_named
+from training.scorer import Scorer, network_input, scaling_of
+
+SCORING_CHUNK = 1024  # windows at a time
+
+Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
+
+
+class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides what comes out, besides the data itself; lengths in buckets."""
+
+    files: tuple[Path, ...]
+    name: str
+    out: Path = Path("models")
+    family: str = "dense"
+    asset: str = ""
+    window: int = 16
+    stride: int = 4
+    period_ms: int = 0  # 0: the median step of the data
+    min_observed: float = 0.5
+    hidden: int = 128
+    latent: int = 16
+    epochs: int = 40
+    patience: int = 6
+    batch: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+    accelerator: str = "cpu"
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What came out: the model file, its report, its metadata, and how many channels were left out."""
+
+    model: Path
+    report: Path
+    metadata: ModelMetadata
+    dropped: tuple[str, ...]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
+def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
+    """Load, split in time, learn, calibrate, export, check, write, report, put into service."""
+    started = time.perf_counter()
+    check(args)
+    family = family_named(args.family)
+
+    progress("load", 0, 1)
+    recorded = data.load(args.files, args.asset)
+    period_ms = args.period_ms or data.median_step_ms(recorded.histories)
+    parts = splits.split(recorded, period_ms, args.window, args.stride, args.min_observed)
+    train = torch.from_numpy(splits.stacked(parts.train))
+    validation = torch.from_numpy(splits.stacked(parts.validation))
+    held_out = splits.stacked(parts.calibration)
+
+    progress("learn", 0, args.epochs)
+    torch.manual_seed(args.seed)
+    shape = Shape(args.window, len(parts.channels), args.hidden, args.latent)
+    scorer = Scorer(scaling_of(parts.readings), family.build(shape))
+    curve = learn(scorer, family, train, validation, args, progress)
+
+    progress("calibrate", 0, 1)
+    scores = [score(scorer, part.windows) for part in parts.calibration]
+    calibration = calibrate(scores)
+
+    progress("export", 0, 1)
+    model = export.to_onnx(scorer, args.window, len(parts.channels))
+    export.check_agreement(model, scorer, export.golden_windows(held_out, args.seed))
+
+    progress("write", 0, 1)
+    directory = args.out / args.name
+    version = new_version(directory)
+    metadata = ModelMetadata(
+        schema=SCHEMA,
+        name=args.name,
+        version=version,
+        family=args.family,
+        channels=describe_channels(parts),
+        window=args.window,
+        stride=args.stride,
+        period_ms=period_ms,
+        min_observed=args.min_observed,
+        calibration=calibration,
+        training=describe_data(recorded),
+        metrics={
+            "loss_train": float(score(scorer, train.numpy()).mean()),
+            "loss_validation": float(score(scorer, validation.numpy()).mean()),
+            "loss_calibration": float(np.concatenate(scores).mean()),
+            "epochs": len(curve),
+            "seconds": round(time.perf_counter() - started, 2),
+            "windows_train": len(train),
+            "windows_validation": len(validation),
+            "windows_calibration": calibration.n,
+            "effective_n": round(calibration.effective_n, 1),
+            "parameters": sum(weight.numel() for weight in scorer.network.state_dict().values()),
+            "dropped_channels": list(parts.dropped),
+        },
+        created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        revision=args.revision,
+    )
+    model_file = directory / version / MODEL_FILE
+    export.write(model, metadata, model_file)
+    report_file = model_file.with_name("report.html")
+    report_file.write_text(
+        report.render(args, metadata, curve, parts.calibration, scores, scorer), encoding="utf-8"
+    )
+    set_current(directory, version)
+    return Fitted(model_file, report_file, metadata, parts.dropped)
+
+
+def check(args: FitArgs) -> None:
+    """Refuse arguments that cannot work; raises InvalidConfiguration with the argument's name."""
+    least = {
+        "window": 1,
+        "stride": 1,
+        "period_ms": 0,
+        "hidden": 1,
+        "latent": 1,
+        "epochs": 1,
+        "patience": 1,
+        "batch": 1,
+    }
+    for name, lowest in least.items():
+        if getattr(args, name) < lowest:
+            raise InvalidConfiguration(f"{name}: {getattr(args, name)} is below {lowest}")
+    if not 0 <= args.min_observed <= 1:
+        raise InvalidConfiguration(f"min_observed: {args.min_observed} is not between 0 and 1")
+    if not args.learning_rate > 0:
+        raise InvalidConfiguration(f"learning_rate: {args.learning_rate} is not above 0")
+    try:
+        msgspec.convert(args.name, Name)
+    except msgspec.ValidationError:
+        raise InvalidConfiguration(f"name: '{args.name}' must be letters, digits, '.', '_' or '-'") from None
+
+
+def learn(
+    scorer: Scorer,
+    family: Family,
+    train: torch.Tensor,
+    validation: torch.Tensor,
+    args: FitArgs,
+    progress: Progress = silent,
+) -> list[tuple[float, float]]:
+    """Fit the scorer's network to windows (B, W, C); returns (training, validation) loss of each epoch, if any."""
+    if family.solve is not None:
+        with torch.no_grad():
+            values, observed = scorer.scaling(train)
+            family.solve(scorer.network, network_input(values), observed)
+        return []
+    from training.descent import Recipe, descend  # Lightning takes seconds to import, and a closed form none
+
+    recipe = Recipe(args.epochs, args.patience, args.batch, args.learning_rate, args.seed, args.accelerator)
+    return descend(
+        scorer, family, train, validation, recipe, lambda epoch: progress("learn", epoch, args.epochs)
+    )
+
+
+def score(scorer: Scorer, windows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores (B,) of windows (B, W, C), by PyTorch."""
+    scorer.eval()
+    with torch.no_grad():
+        chunks = [scorer(chunk)[0] for chunk in torch.from_numpy(windows).split(SCORING_CHUNK)]
+    return torch.cat(chunks).double().numpy() if chunks else np.empty(0)
+
+
+def describe_channels(parts: splits.Splits) -> tuple[Channel, ...]:
+    """Channels with the lowest and highest value that the training part saw."""
+    lows, highs = np.nanmin(parts.readings, axis=0), np.nanmax(parts.readings, axis=0)
+    return tuple(
+        Channel(name, low=float(low), high=float(high))
+        for name, low, high in zip(parts.channels, lows, highs, strict=True)
+    )
+
+
+def describe_data(recorded: data.DataSet) -> Training:
+    """Where the model comes from."""
+    return Training(
+        rows=recorded.rows,
+        assets=tuple(history.asset for history in recorded.histories),
+        from_=_rfc3339(min(int(history.ts[0]) for history in recorded.histories)),
+        to=_rfc3339(max(int(history.ts[-1]) for history in recorded.histories)),
+        sha256=recorded.sha256,
+    )
+
+
+def _rfc3339(ns: int) -> str:
+    """Nanoseconds since 1970 as text, to the millisecond."""
+    return (
+        datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

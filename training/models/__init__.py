@@ -1,0 +1,23 @@
+"""The model families by name; a new family is one file here and one line in `FAMILIES`."""
+
+from monitor.errors import InvalidConfiguration
+from training.models import conv, dense, pca
+from training.models.base import Family, Shape
+
+__all__ = ["FAMILIES", "Family", "Shape", "family_named"]
+
+FAMILIES: dict[str, Family] = {
+    "conv": conv.FAMILY,
+    "dense": dense.FAMILY,
+    "pca": pca.FAMILY,
+}
+
+
+def family_named(name: str) -> Family:
+    """Look a family up; raises InvalidConfiguration with the names that there are."""
+    try:
+        return FAMILIES[name]
+    except KeyError:
+        raise InvalidConfiguration(
+            f"family: there is no '{name}', only {', '.join(sorted(FAMILIES))}"
+        ) from None

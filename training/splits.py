@@ -1,0 +1,112 @@
+"""Windows of all assets, split in time: the oldest to learn from, the newest to calibrate on.
+
+Each asset's history is cut twice. A window belongs to a part only if it lies in it whole, so that no reading is
+shared between parts, and nothing is shuffled across a cut. B windows, W buckets, C channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.errors import InvalidData
+from monitor.windows import history_windows
+from training.data import DataSet, History
+
+TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"
+SHARES = {TRAIN: 0.7, VALIDATION: 0.1, CALIBRATION: 0.2}
+LEAST_WINDOWS = {TRAIN: 32, VALIDATION: 4, CALIBRATION: 30}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One asset's windows of one part, in the order of time: ends (B,) ns, windows (B, W, C)."""
+
+    asset: str
+    ends: NDArray[np.int64]
+    windows: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The three parts of every asset, the channels that the training part knows, and its readings (N, C)."""
+
+    channels: tuple[str, ...]
+    dropped: tuple[str, ...]
+    train: tuple[Part, ...]
+    validation: tuple[Part, ...]
+    calibration: tuple[Part, ...]
+    readings: NDArray[np.float32]
+
+
+def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed: float) -> Splits:
+    """Cut every asset's windows in time; raises InvalidData where a part is left with too few.
+
+    Windows with less than `min_observed` of their cells are not scored by the daemon, and so not learnt from. A
+    channel without any value in the training part is dropped from the model.
+    """
+    cuts = [_cuts(history, period_ms, window, stride) for history in data.histories]
+    readings = np.concatenate(
+        [history.values[history.ts < first] for history, (first, _) in zip(data.histories, cuts, strict=True)]
+    )
+    known = ~np.isnan(readings).all(axis=0)
+    if not known.any():
+        raise InvalidData(
+            "no channel has any value in the oldest part of the data, which is the one to learn from"
+        )
+    parts: dict[str, list[Part]] = {name: [] for name in SHARES}
+    for history, cut in zip(data.histories, cuts, strict=True):
+        ends, windows = history_windows(history.ts, history.values[:, known], period_ms, window, stride)
+        seen = (~np.isnan(windows)).mean(axis=(1, 2)) >= max(min_observed, 1e-9)
+        ends, windows = ends[seen], windows[seen]
+        for name, chosen in _parts(ends, window * period_ms * 1_000_000, *cut).items():
+            parts[name].append(Part(history.asset, ends[chosen], windows[chosen]))
+    _check_enough(parts, min_observed)
+    names = np.array(data.channels, object)
+    return Splits(
+        channels=tuple(names[known]),
+        dropped=tuple(names[~known]),
+        train=tuple(parts[TRAIN]),
+        validation=tuple(parts[VALIDATION]),
+        calibration=tuple(parts[CALIBRATION]),
+        readings=readings[:, known],
+    )
+
+
+def stacked(parts: Sequence[Part]) -> NDArray[np.float32]:
+    """Windows of all assets, one asset after the other: (B, W, C)."""
+    return np.concatenate([part.windows for part in parts])
+
+
+def _cuts(history: History, period_ms: int, window: int, stride: int) -> tuple[int, int]:
+    """Times, ns, at which the training part ends and the calibration part begins.
+
+    They are counted in windows and not in hours, so that a gap of a week does not empty a part.
+    """
+    presence = np.zeros((len(history.ts), 1), np.float32)
+    ends, _ = history_windows(history.ts, presence, period_ms, window, stride)
+    first = int(len(ends) * SHARES[TRAIN])
+    second = int(len(ends) * (SHARES[TRAIN] + SHARES[VALIDATION]))
+    return int(ends[min(first, len(ends) - 1)]), int(ends[min(second, len(ends) - 1)])
+
+
+def _parts(ends: NDArray[np.int64], length: int, first: int, second: int) -> dict[str, NDArray[np.bool_]]:
+    """Which windows (B,) of this length, ns, lie whole in which part."""
+    starts = ends - length
+    return {
+        TRAIN: ends <= first,
+        VALIDATION: (starts >= first) & (ends <= second),
+        CALIBRATION: starts >= second,
+    }
+
+
+def _check_enough(parts: dict[str, list[Part]], min_observed: float) -> None:
+    """Refuse data that leaves a part with too few windows."""
+    for name, least in LEAST_WINDOWS.items():
+        count = sum(len(part.ends) for part in parts[name])
+        if count < least:
+            raise InvalidData(
+                f"only {count} windows with at least {min_observed:.0%} of their values are left for {name}, and "
+                f"{least} are needed: give more data, a shorter window, a smaller stride or another period"
+            )
