@@ -21,7 +21,7 @@ SMALLEST_STEP = 1e-6  # between scores that must differ
 
 
 def calibrate(scores_of_assets: list[NDArray[np.float64]]) -> Calibration:
-    """Calibrate on each asset's held-out scores, in the order of time; raises InvalidData if they are too few."""
+    """Calibrate on each asset's held-out scores, in order of time; raises InvalidData if they are too few."""
     scores = np.concatenate(scores_of_assets).astype(np.float64)
     if len(scores) < LEAST_SCORES:
         raise InvalidData(

@@ -38,26 +38,18 @@ def _commands() -> None:
 
 @app.command(help=EXAMPLE, no_args_is_help=True)
 def fit(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Parquet or CSV files of normal operation.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Parquet or CSV files of normal operation.")],
     name: Annotated[
-        str, typer.Option(help="Name of the model; by default that of the asset, or of the first file.")
+        str, typer.Option(help="Name of the model; by default the asset, else what the first file is about.")
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder that holds the model directories.")] = Path("models"),
     family: Annotated[str, typer.Option(help="Model family; see 'tocsin-train families'.")] = "dense",
     window: Annotated[int, typer.Option(help="Length of a window, in periods.")] = 16,
     stride: Annotated[int, typer.Option(help="Periods from one window to the next.")] = 4,
-    period: Annotated[
-        int, typer.Option(help="Sampling grid, in ms.", show_default="the median step of 'ts'")
-    ] = 0,
+    period: Annotated[int, typer.Option(help="Sampling grid, in ms.", show_default="the median step of 'ts'")] = 0,
     epochs: Annotated[int, typer.Option(help="Most passes over the data; validation may stop sooner.")] = 40,
-    seed: Annotated[
-        int, typer.Option(help="Seed of weights and order; the same seed gives the same model.")
-    ] = 0,
-    asset: Annotated[
-        str, typer.Option(help="Asset to train on; names the asset of files without that column.")
-    ] = "",
+    seed: Annotated[int, typer.Option(help="Seed of weights and order; the same seed gives the same model.")] = 0,
+    asset: Annotated[str, typer.Option(help="Asset to train on; names the asset of files without that column.")] = "",
     latent: Annotated[int, typer.Option(help="Size of the narrowest layer.")] = 16,
     hidden: Annotated[int, typer.Option(help="Size of the hidden layers.")] = 128,
     batch: Annotated[int, typer.Option(help="Windows in a training step.")] = 64,
@@ -78,11 +70,12 @@ def fit(
     )
     with bar:
         task = bar.add_task("import PyTorch", total=None)
+        from monitor.datafiles import asset_name
         from training import fit as fitting
 
         args = fitting.FitArgs(
             files=tuple(files),
-            name=name or asset or files[0].stem,
+            name=name or asset or asset_name(files[0]),
             out=out,
             family=family,
             asset=asset,

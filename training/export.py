@@ -39,6 +39,7 @@ def to_onnx(scorer: Scorer, window: int, channels: int) -> Any:
             dynamic_shapes={INPUT: {0: torch.export.Dim("B", min=1)}},
             opset_version=OPSET,
             dynamo=True,
+            verbose=False,
             external_data=False,
         )
     if program is None:
@@ -50,7 +51,7 @@ def to_onnx(scorer: Scorer, window: int, channels: int) -> Any:
 
 
 def golden_windows(windows: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
-    """Windows that a graph must survive: as recorded, and with gaps, a dead channel, huge values, and nothing."""
+    """Windows that a graph must survive: as recorded, with gaps, a dead channel, huge values, and nothing."""
     chosen = windows[np.linspace(0, len(windows) - 1, 8).astype(int)].copy()
     random = np.random.default_rng(seed)
     gaps, dead, huge, spike = (chosen.copy() for _ in range(4))
@@ -64,16 +65,16 @@ def golden_windows(windows: NDArray[np.float32], seed: int = 0) -> NDArray[np.fl
 
 
 def check_agreement(model: Any, scorer: Scorer, windows: NDArray[np.float32]) -> None:
-    """Run windows (B, W, C) through both runtimes; raises InvalidModel where an output differs or is not finite.
+    """Run windows (B, W, C) through both runtimes; raises InvalidModel where outputs differ or are infinite.
 
-    Outputs may differ by 1e-4 of their value, or of what is small for them: a hundredth for scores, one for the
-    latent, a deviation of the channel for its reconstruction.
+    Outputs may differ by 1e-4 of their value, or of what is small for them: a hundredth for scores, one for
+    the latent, a deviation of the channel for its reconstruction.
     """
     session = _session(model)
     with torch.no_grad():
         expected = [output.numpy() for output in scorer.eval()(torch.from_numpy(windows))]
     actual = session.run(list(OUTPUTS), {INPUT: windows})
-    small = {
+    small: dict[str, Any] = {
         "score": 1e-2,
         "channel_score": 1e-2,
         "latent": 1.0,
@@ -86,9 +87,7 @@ def check_agreement(model: Any, scorer: Scorer, windows: NDArray[np.float32]) ->
             raise InvalidModel(f"{name}: shape {onnx_says.shape} instead of {torch_says.shape}")
         relative = np.abs(torch_says - onnx_says) / np.maximum(np.abs(torch_says), small[name])
         if (worst := float(relative.max())) > TOLERANCE:
-            raise InvalidModel(
-                f"{name}: ONNX Runtime and PyTorch differ by {worst:.1e}, more than {TOLERANCE}"
-            )
+            raise InvalidModel(f"{name}: ONNX Runtime and PyTorch differ by {worst:.1e}, more than {TOLERANCE}")
 
 
 def _session(model: Any) -> onnxruntime.InferenceSession:
@@ -113,7 +112,7 @@ def write(model: Any, metadata: ModelMetadata, path: Path) -> None:
 
 
 def _strip(model: Any) -> None:
-    """Drop what the exporter noted on nodes and values: stack traces with paths, and half of the file's size."""
+    """Drop what the exporter noted on nodes and values: stack traces with paths, half of the file's size."""
     model.doc_string = ""
     del model.metadata_props[:]
     graph = model.graph

@@ -15,7 +15,6 @@ from monitor.errors import InvalidConfiguration
 from monitor.modelfile import (
     MODEL_FILE,
     SCHEMA,
-    Calibration,
     Channel,
     ModelMetadata,
     Name,
@@ -132,9 +131,7 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
     model_file = directory / version / MODEL_FILE
     export.write(model, metadata, model_file)
     report_file = model_file.with_name("report.html")
-    report_file.write_text(
-        report.render(args, metadata, curve, parts.calibration, scores, scorer), encoding="utf-8"
-    )
+    report_file.write_text(report.render(args, metadata, curve, parts.calibration, scores, scorer), encoding="utf-8")
     set_current(directory, version)
     return Fitted(model_file, report_file, metadata, parts.dropped)
 
@@ -172,7 +169,7 @@ def learn(
     args: FitArgs,
     progress: Progress = silent,
 ) -> list[tuple[float, float]]:
-    """Fit the scorer's network to windows (B, W, C); returns (training, validation) loss of each epoch, if any."""
+    """Fit the scorer's network to windows (B, W, C); returns (training, validation) loss of each epoch."""
     if family.solve is not None:
         with torch.no_grad():
             values, observed = scorer.scaling(train)
@@ -181,16 +178,14 @@ def learn(
     from training.descent import Recipe, descend  # Lightning takes seconds to import, and a closed form none
 
     recipe = Recipe(args.epochs, args.patience, args.batch, args.learning_rate, args.seed, args.accelerator)
-    return descend(
-        scorer, family, train, validation, recipe, lambda epoch: progress("learn", epoch, args.epochs)
-    )
+    return descend(scorer, family, train, validation, recipe, lambda epoch: progress("learn", epoch, args.epochs))
 
 
 def score(scorer: Scorer, windows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Scores (B,) of windows (B, W, C), by PyTorch."""
     scorer.eval()
     with torch.no_grad():
-        chunks = [scorer(chunk)[0] for chunk in torch.from_numpy(windows).split(SCORING_CHUNK)]
+        chunks = [scorer(chunk)[0] for chunk in torch.split(torch.from_numpy(windows), SCORING_CHUNK)]
     return torch.cat(chunks).double().numpy() if chunks else np.empty(0)
 
 
@@ -217,7 +212,5 @@ def describe_data(recorded: data.DataSet) -> Training:
 def _rfc3339(ns: int) -> str:
     """Nanoseconds since 1970 as text, to the millisecond."""
     return (
-        datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
+        datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )

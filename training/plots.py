@@ -1,4 +1,4 @@
-"""Plots for the report, as inline SVG. Names of channels and assets are drawn as they are, never as markup."""
+"""Plots for the report, as inline SVG; names of channels and assets are drawn as they are, not as markup."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.style import context
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from monitor.calibration import p_values
@@ -40,14 +41,12 @@ def loss_curve(curve: Sequence[tuple[float, float]]) -> str:
         axes.plot(epochs, train, color=GREY, label="training")
         axes.plot(epochs, validation, color=BLUE, label="validation, later in time")
         axes.plot(epochs[best], validation[best], "o", color=BLUE, label="kept")
-        axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+        axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
         axes.legend()
         return _svg(figure)
 
 
-def score_distribution(
-    scores: NDArray[np.float64], calibration: Calibration, at: Mapping[float, float]
-) -> str:
+def score_distribution(scores: NDArray[np.float64], calibration: Calibration, at: Mapping[float, float]) -> str:
     """Histogram of scores (B,), and their survival function beside the calibrated one; limits by budget."""
     highest = max(scores.max(), *at.values()) * 1.05
     grid = np.linspace(scores.min(), highest, 400)
@@ -104,6 +103,7 @@ def reconstruction(names: Sequence[str], seen: NDArray[np.float32], expected: ND
             axes.plot(expected[:, channel], color=RED, linewidth=1.0, linestyle="--")
             axes.set_title(name, fontsize=8, loc="left", color="#1f2933", parse_math=False)
             axes.ticklabel_format(useOffset=False, axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in grid[len(names) :]:
             axes.set_visible(False)
         return _svg(figure)

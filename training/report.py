@@ -24,8 +24,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #fff; m
 h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
 p { margin: .3rem 0 .8rem; max-width: 46rem; } .quiet { color: #616e7c; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
-td, th { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e4e7eb; vertical-align: top;
-  font-weight: normal; overflow-wrap: anywhere; }
+td, th { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e4e7eb;
+  vertical-align: top; font-weight: normal; overflow-wrap: anywhere; }
 th { color: #616e7c; } .number { text-align: right; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 3rem; }
 svg { max-width: 100%; height: auto; }
@@ -49,7 +49,8 @@ def render(
     }
     body = [
         f"<h1>{_text(title)}</h1>",
-        f"<p class=quiet>{_text(metadata.family)} · {len(metadata.channels)} channels · made {_text(metadata.created)}</p>",
+        f"<p class=quiet>{_text(metadata.family)} · {len(metadata.channels)} channels · "
+        f"made {_text(metadata.created)}</p>",
         "<div class=pair>",
         _table("Figures", _figures(metadata)),
         _table("Arguments", _arguments(args)),
@@ -57,21 +58,22 @@ def render(
         "<h2>Loss</h2>",
         _loss(curve),
         "<h2>Scores held out</h2>",
-        "<p>Windows of the newest part of the data, which neither the weights nor the stopping saw. Left, their "
-        "distribution; right, the probability that a normal window scores at least this high, counted and as the "
-        "calibration gives it. The limits are those of an alarm budget per asset and day.</p>",
+        "<p>Windows of the newest part of the data, which neither the weights nor the stopping saw. Left, "
+        "their distribution; right, the probability that a normal window scores at least this high, counted "
+        "and as the calibration gives it. The limits are those of an alarm budget per asset and day.</p>",
         plots.score_distribution(together, metadata.calibration, at),
         plots.scores_over_time(
             [(part.asset, part.ends, one) for part, one in zip(held_out, scores, strict=True)], at
         ),
         "<h2>Reconstructions</h2>",
-        f"<p>What was seen (line) and what the model expected (dashes), for the held-out windows with the lowest, "
-        f"the median and the highest score; the {CHANNELS_SHOWN} channels that added most to each score.</p>",
+        "<p>What was seen (line) and what the model expected (dashes), for the held-out windows with the "
+        f"lowest, the median and the highest score; the {CHANNELS_SHOWN} channels that added most to each score.</p>",
         *_reconstructions(metadata, held_out, together, scorer),
         _table("Data", _data(metadata)),
         _channels(metadata, scorer),
     ]
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(title)}</title>'
+    head += f"<style>{STYLE}</style>"
     return head + "\n".join(body) + "</html>\n"
 
 
@@ -133,14 +135,14 @@ def _data(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
 
 def _channels(metadata: ModelMetadata, scorer: Scorer) -> str:
     """Channels with their range in training and their scaling."""
-    head = "<tr><th>channel<th class=number>low<th class=number>high<th class=number>mean<th class=number>deviation</tr>"
+    numbers = "".join(f"<th class=number>{word}" for word in ("low", "high", "mean", "deviation"))
     scalings = zip(scorer.scaling.mean.tolist(), scorer.scaling.deviation.tolist(), strict=True)
     rows = [
         f"<tr><td>{_text(channel.name)}"
         + "".join(f"<td class=number>{number:.4g}" for number in (channel.low, channel.high, mean, deviation))
         for channel, (mean, deviation) in zip(metadata.channels, scalings, strict=True)
     ]
-    return f"<h2>Channels</h2><table>{head}{''.join(rows)}</table>"
+    return f"<h2>Channels</h2><table><tr><th>channel{numbers}{''.join(rows)}</table>"
 
 
 def _table(title: str, rows: Iterable[tuple[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from training.models.base import LARGEST_ERROR, cell_errors
 
 # What the network sees of a value is cut at so many deviations: a broken sensor then cannot drag the
-# reconstruction of all others along, and blame stays with it. The error itself is measured on the uncut value.
+# reconstruction of all others along, and blame stays with it. The error is measured on the uncut value.
 LARGEST_INPUT = 10.0
 FLOOR_OF_RANGE = 0.02  # of a channel's range: one that hardly ever moves must not shout when it does
 FLOOR_OF_MEAN = 0.01  # of its mean, where it never moved at all
@@ -30,7 +30,7 @@ class Scaling(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32))
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale windows (B, W, C) and fill gaps with the channel's mean in the window, else zero; give the mask."""
+        """Scale windows (B, W, C), fill gaps with the channel's mean in the window, else 0; give the mask too."""
         missing = torch.isnan(window)
         observed = 1.0 - missing.to(window.dtype)
         scaled = torch.clamp((window - self.mean) / self.deviation, -LARGEST_ERROR, LARGEST_ERROR)
@@ -40,10 +40,10 @@ class Scaling(nn.Module):
 
 
 class Scorer(nn.Module):
-    """Scale, reconstruct, score: `window` (B, W, C) -> score (B,), channel_score (B, C), reconstruction, latent.
+    """Scale, reconstruct, score: (B, W, C) -> score (B,), channel_score (B, C), reconstruction, latent (B, K).
 
-    The score is the mean error over observed cells, 0 where nothing was observed; each channel's share of it is
-    the sum of its errors over the same count, so that the shares add up to the score.
+    The score is the mean error over observed cells, 0 where nothing was observed; each channel's share of it
+    is the sum of its errors over the same count, so that the shares add up to the score.
     """
 
     def __init__(self, scaling: Scaling, network: nn.Module) -> None:
@@ -68,7 +68,7 @@ def network_input(values: Tensor) -> Tensor:
 
 
 def scaling_of(values: NDArray[np.float32]) -> Scaling:
-    """Scaling from training readings (N, C) with NaN; the deviation has a floor, so that it is never near zero."""
+    """Scaling from training readings (N, C) with NaN; a floor under the deviation keeps it away from zero."""
     wide = values.astype(np.float64)
     mean = np.nanmean(wide, axis=0)
     spread = np.nanmax(wide, axis=0) - np.nanmin(wide, axis=0)

@@ -1,7 +1,7 @@
 """Windows of all assets, split in time: the oldest to learn from, the newest to calibrate on.
 
-Each asset's history is cut twice. A window belongs to a part only if it lies in it whole, so that no reading is
-shared between parts, and nothing is shuffled across a cut. B windows, W buckets, C channels.
+Each asset's history is cut twice. A window belongs to a part only if it lies in it whole, so that no reading
+is shared between parts, and nothing is shuffled across a cut. B windows, W buckets, C channels.
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,8 @@ class Splits:
 def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed: float) -> Splits:
     """Cut every asset's windows in time; raises InvalidData where a part is left with too few.
 
-    Windows with less than `min_observed` of their cells are not scored by the daemon, and so not learnt from. A
-    channel without any value in the training part is dropped from the model.
+    Windows with less than `min_observed` of their cells are not scored by the daemon, and so not learnt from.
+    A channel without any value in the training part is dropped from the model.
     """
     cuts = [_cuts(history, period_ms, window, stride) for history in data.histories]
     readings = np.concatenate(
@@ -52,9 +52,7 @@ def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed:
     )
     known = ~np.isnan(readings).all(axis=0)
     if not known.any():
-        raise InvalidData(
-            "no channel has any value in the oldest part of the data, which is the one to learn from"
-        )
+        raise InvalidData("no channel has any value in the oldest part of the data, which is the one to learn from")
     parts: dict[str, list[Part]] = {name: [] for name in SHARES}
     for history, cut in zip(data.histories, cuts, strict=True):
         ends, windows = history_windows(history.ts, history.values[:, known], period_ms, window, stride)
@@ -107,6 +105,6 @@ def _check_enough(parts: dict[str, list[Part]], min_observed: float) -> None:
         count = sum(len(part.ends) for part in parts[name])
         if count < least:
             raise InvalidData(
-                f"only {count} windows with at least {min_observed:.0%} of their values are left for {name}, and "
-                f"{least} are needed: give more data, a shorter window, a smaller stride or another period"
+                f"only {count} windows with at least {min_observed:.0%} of their values are left for {name}, "
+                f"and {least} are needed: give more data, a shorter window, a smaller stride or another period"
             )

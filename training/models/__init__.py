@@ -18,6 +18,4 @@ def family_named(name: str) -> Family:
     try:
         return FAMILIES[name]
     except KeyError:
-        raise InvalidConfiguration(
-            f"family: there is no '{name}', only {', '.join(sorted(FAMILIES))}"
-        ) from None
+        raise InvalidConfiguration(f"family: there is no '{name}', only {', '.join(sorted(FAMILIES))}") from None

@@ -8,7 +8,7 @@ SHORTENING = 4  # two layers of stride 2
 
 
 class Conv(nn.Module):
-    """Strided 1-D convolutions, channels as features; the window is padded at its start to a multiple of 4."""
+    """Strided 1-D convolutions, channels as features; a window is padded at its start to a multiple of 4."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ class PCA(nn.Module):
         """Project (B, W, C) onto the components; `observed` is not used."""
         latent = (values.flatten(1) - self.centre) @ self.components.T
         flat = latent @ self.components + self.centre
-        return flat.unflatten(1, (self.shape.window, self.shape.channels)), latent
+        return flat.reshape(-1, self.shape.window, self.shape.channels), latent
 
 
 def solve(network: nn.Module, values: Tensor, observed: Tensor) -> None:
@@ -42,6 +42,4 @@ def solve(network: nn.Module, values: Tensor, observed: Tensor) -> None:
     network.components[: len(kept)] = kept.to(network.components)
 
 
-FAMILY = Family(
-    "principal components, closed form; the baseline", build=PCA, loss=reconstruction_loss, solve=solve
-)
+FAMILY = Family("principal components, closed form; the baseline", build=PCA, loss=reconstruction_loss, solve=solve)
