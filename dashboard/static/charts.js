@@ -1,0 +1,166 @@
+// Charts over event time, drawn by uPlot: made once, then given new points. Times are UTC.
+
+const { search } = new URL(import.meta.url);
+const { default: uPlot } = await import(`./uPlot.esm.js${search}`);
+const { clock, short } = await import(`./dom.js${search}`);
+
+const AXIS_WIDTH = 56;
+const SCORE_FLOOR = 1e-3; // of the limit: what is lower is as good as nothing, and zero has no logarithm
+
+/** One uPlot chart in `node`; `look()` gives the colours of now, `spans()` the incidents to shade. */
+export class Chart {
+  constructor(node, { series, height, log, sync, look, spans, onCursor, onZoom }) {
+    this.node = node;
+    this.height = height;
+    const line = ({ stroke, fill, ...more }) => ({
+      stroke: () => stroke(look()),
+      ...(fill && { fill: () => fill(look()), fillTo: (u) => u.scales.y.min }),
+      width: 1.25,
+      points: { show: false },
+      ...more,
+    });
+    this.plot = new uPlot(
+      {
+        width: Math.max(node.clientWidth, 80),
+        height,
+        legend: { show: false },
+        tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"),
+        padding: [8, 8, 0, 0],
+        scales: { x: { time: true }, y: log ? { distr: 3, range: logRange } : { range: paddedRange } },
+        axes: [xAxis(look), yAxis(look, log)],
+        series: [{}, ...series.map(line)],
+        cursor: {
+          y: false,
+          points: { size: 6, width: 1.5 },
+          drag: { x: true, y: false, setScale: true },
+          sync: { key: sync, scales: ["x", null] },
+          bind: { dblclick: () => () => onZoom(null) },
+        },
+        hooks: {
+          drawClear: [(u) => shade(u, spans(), look())],
+          setCursor: [(u) => onCursor(u.cursor.idx ?? null)],
+          setSelect: [(u) => u.select.width > 0 && onZoom([u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")])],
+        },
+      },
+      [[], ...series.map(() => [])],
+      node,
+    );
+  }
+
+  /** Show columns; `zoom` is a range of time that stays while new points come, or null for all of it. */
+  set(columns, zoom) {
+    this.plot.setData(columns, zoom === null);
+    if (zoom !== null) this.zoom(zoom);
+  }
+
+  zoom(range) {
+    const time = this.plot.data[0];
+    const [min, max] = range ?? [time[0], time.at(-1)];
+    if (max > min) this.plot.setScale("x", { min, max });
+    this.plot.redraw(true, false);
+  }
+
+  redraw() {
+    this.plot.redraw(false, false);
+  }
+
+  /** Follow the width of the place that the chart stands in. */
+  fit() {
+    const width = this.node.clientWidth;
+    if (width > 0 && width !== this.plot.width) this.plot.setSize({ width, height: this.height });
+  }
+
+  destroy() {
+    this.plot.destroy();
+  }
+}
+
+/** Score series: the normal band under the limit, the score, and what of it is over the limit. */
+export const SCORE_SERIES = [
+  { stroke: (look) => look.dim, fill: (look) => look.band, width: 1, dash: [5, 4] },
+  { stroke: (look) => look.ink },
+  { stroke: (look) => look.alarm, width: 2.25 },
+];
+
+/** Columns for SCORE_SERIES. */
+export function scoreColumns({ time, score, limit }) {
+  const floored = score.map((value, i) => (value === null ? null : Math.max(value, limit[i] * SCORE_FLOOR)));
+  const isOver = (i) => score[i] !== null && score[i] > limit[i];
+  const over = floored.map((value, i) => (isOver(i) || isOver(i - 1) || isOver(i + 1) ? value : null));
+  return [time, limit, floored, over];
+}
+
+function xAxis(look) {
+  return {
+    stroke: () => look().dim,
+    font: `11px ${look().font}`,
+    grid: { stroke: () => look().faint, width: 1 },
+    ticks: { show: false },
+    size: 22,
+    gap: 4,
+    space: 74,
+    values: (_u, splits, _axis, _space, step) =>
+      splits.map((s) => {
+        const text = clock(s);
+        if (step >= 86_400) return new Date(s * 1000).toISOString().slice(5, 10);
+        return step >= 60 ? text.slice(0, 5) : text;
+      }),
+  };
+}
+
+function yAxis(look, log) {
+  return {
+    stroke: () => look().dim,
+    font: `11px ${look().font}`,
+    grid: { stroke: () => look().faint, width: 1 },
+    ticks: { show: false },
+    size: AXIS_WIDTH,
+    gap: 6,
+    space: 34,
+    values: (_u, splits) => splits.map((value) => (value === null ? "" : short(value))),
+    ...(log ? { splits: (u) => logSplits(u.scales.y.min, u.scales.y.max), filter: (_u, splits) => splits } : {}),
+  };
+}
+
+/** Powers of ten between two values; 1, 2, 5 of each where there are few, every n-th where there are many. */
+function logSplits(min, max) {
+  const decades = Math.log10(max / min);
+  const steps = decades < 1.6 ? [1, 2, 5] : [1];
+  const skip = Math.max(1, Math.ceil(decades / 5));
+  const found = [];
+  for (let power = Math.floor(Math.log10(min)); power <= Math.log10(max); power += 1) {
+    if (steps.length === 1 && power % skip !== 0) continue;
+    found.push(...steps.map((step) => step * 10 ** power));
+  }
+  return found.filter((value) => value >= min && value <= max);
+}
+
+function logRange(_u, low, high) {
+  if (!(low > 0) || !Number.isFinite(high)) return [0.1, 10];
+  return [low / 1.3, high * 1.3];
+}
+
+function paddedRange(_u, low, high) {
+  if (low === null || high === null) return [0, 1];
+  const pad = (high - low) * 0.08 || Math.max(Math.abs(high) * 0.05, 0.01);
+  return [low - pad, high + pad];
+}
+
+/** Shade incidents from their start to their end, or to the newest window while they are open. */
+function shade(u, incidents, look) {
+  const { left, top, width, height } = u.bbox;
+  u.ctx.save();
+  u.ctx.beginPath();
+  u.ctx.rect(left, top, width, height);
+  u.ctx.clip();
+  for (const { start, end, open } of incidents) {
+    const from = u.valToPos(start, "x", true);
+    const to = open || end === null ? left + width : u.valToPos(end, "x", true);
+    if (to < left || from > left + width) continue;
+    u.ctx.fillStyle = look.span;
+    u.ctx.fillRect(from, top, Math.max(to - from, 2), height);
+    u.ctx.fillStyle = look.alarm;
+    u.ctx.fillRect(from, top, Math.max(to - from, 2), 2 * devicePixelRatio);
+  }
+  u.ctx.restore();
+}

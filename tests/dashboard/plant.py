@@ -1,0 +1,151 @@
+"""A small plant for the dashboard's tests: scores and incident events as the daemon encodes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
+
+from monitor.topics import Topics
+from monitor.wire import (
+    Contribution,
+    IncidentEvent,
+    Scores,
+    encode_event,
+    encode_scores,
+    event_headers,
+    incident_id,
+    to_datetime,
+)
+
+START_NS = 1_767_225_600_000_000_000
+STEP_NS = 8_000_000_000
+LIMIT = 0.6
+UNITS = ("mm/s", "bar", "°C", "A")
+
+
+def channel_names(count: int) -> list[str]:
+    """Names as a plant would give them."""
+    kinds = ("vibration", "pressure", "temperature", "current")
+    return [f"{kinds[c % 4]} {c // 4 + 1}" for c in range(count)]
+
+
+def scores(
+    asset: str, first: int, count: int, channels: int = 8, peak: float = 0.0, expected: bool = True, seed: int = 0
+) -> Scores:
+    """Windows `first` to `first + count` of an asset; with a `peak` the score ends that many times over its limit."""
+    k = np.arange(first, first + count)
+    noise = np.random.default_rng([seed, first, len(asset)])
+    score = LIMIT * np.exp(noise.normal(-1.6, 0.35, count))
+    rise = np.minimum(np.arange(count) / 6, 1.0) if peak else np.zeros(count)
+    score = np.where(rise > 0, np.maximum(score, LIMIT * peak * rise * noise.uniform(0.8, 1.0, count)), score)
+    phase = np.arange(channels) * 0.7 + seed
+    model = 2 + np.arange(channels) + np.sin(k[:, None] / 40 + phase) + 0.4 * np.sin(k[:, None] / 7 + 2 * phase)
+    seen = model + noise.normal(0, 0.08, (count, channels))
+    seen[:, 0] += 1.8 * rise
+    seen[:, 1 % channels] -= 0.9 * rise
+    share = np.abs(seen - model) + 1e-3
+    parts = score[:, None] * share / share.sum(axis=1, keepdims=True)
+    return Scores(
+        detector="pumps",
+        model_version="7",
+        assets=[asset] * count,
+        window_end=START_NS + k * STEP_NS,
+        score=score.astype(np.float32),
+        p_value=np.clip(np.exp(-6 * score / LIMIT), 1e-30, 1).astype(np.float32),
+        limit=np.full(count, LIMIT, np.float32),
+        channel_score=parts.astype(np.float32),
+        seen=seen.astype(np.float32) if expected else None,
+        expected=model.astype(np.float32) if expected else None,
+    )
+
+
+def incident(
+    asset: str, start: int, end: int | None = None, seq: int = 1, peak: float = 4.0, names: Sequence[str] = ()
+) -> IncidentEvent:
+    """An incident event from window `start`; with an `end` it is the one that clears it."""
+    names = names or channel_names(8)
+    share = np.array([0.52, 0.27, 0.09, 0.05, 0.03, 0.02, 0.01, 0.01])[: len(names)]
+    decided = start + 1 if end is None else end
+    return IncidentEvent(
+        incident_id=incident_id("tocsin.readings", 0, asset, "pumps", START_NS + start * STEP_NS),
+        seq=seq,
+        transition="raised" if end is None else "cleared",
+        state="unacknowledged" if end is None else "normal",
+        previous_state="normal" if end is None else "unacknowledged",
+        asset=asset,
+        detector="pumps",
+        model_version="7",
+        topic="tocsin.readings",
+        partition=0,
+        start=moment(start),
+        end=None if end is None else moment(end),
+        detected=moment(decided),
+        score=LIMIT * peak,
+        limit=LIMIT,
+        p_value=1e-7,
+        peak=LIMIT * peak,
+        peak_time=moment(start + 1),
+        peak_p_value=10.0 ** (-2 * peak),
+        channels=tuple(
+            Contribution(n, float(s), 4.81 - i, 2.94 - i, UNITS[i % 4])
+            for i, (n, s) in enumerate(zip(names, share, strict=False))
+        ),
+    )
+
+
+def moment(window: int) -> datetime:
+    """End of a window."""
+    return to_datetime(START_NS + window * STEP_NS)
+
+
+@dataclass(slots=True)
+class Publisher:
+    """Writes to the score and anomaly topics of one test, and makes them on the first use."""
+
+    bootstrap: str
+    topics: Topics
+    partitions: int = 2
+    _producer: KafkaProducer | None = field(default=None)
+
+    def create_topics(self) -> None:
+        """Make both topics."""
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        wanted = [NewTopic(t, self.partitions, 1) for t in (self.topics.scores, self.topics.anomalies)]
+        admin.create_topics(wanted)
+        admin.close()
+
+    @property
+    def producer(self) -> KafkaProducer:
+        """The producer, made when it is first needed."""
+        if self._producer is None:
+            self._producer = KafkaProducer(bootstrap_servers=self.bootstrap)
+        return self._producer
+
+    def send_scores(self, *batches: Scores) -> None:
+        """Publish scores, each asset on a partition of its own choice, and wait until they are there."""
+        for batch in batches:
+            partition = sum(batch.assets[0].encode()) % self.partitions
+            for message in encode_scores(batch):
+                self.producer.send(self.topics.scores, message, partition=partition)
+        self.producer.flush()
+
+    def send_event(self, event: IncidentEvent) -> None:
+        """Publish an incident event and wait until it is there."""
+        self.producer.send(
+            self.topics.anomalies, encode_event(event), key=event.asset.encode(), headers=event_headers(event)
+        )
+        self.producer.flush()
+
+    def send_broken(self) -> None:
+        """Publish what is neither scores nor an event."""
+        self.producer.send(self.topics.scores, b"no table at all", partition=0)
+        self.producer.send(self.topics.anomalies, b"{}", partition=0)
+        self.producer.flush()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._producer is not None:
+            self._producer.close()
