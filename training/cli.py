@@ -2,14 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from monitor.errors import TocsinError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 EXAMPLE = """Learn what is normal from recorded data, and export a calibrated model.
 
@@ -17,14 +14,14 @@ Files are Parquet or CSV with a column 'ts' and one column per channel ('asset' 
 columns 'asset', 'channel', 'ts', 'value'. They should hold normal operation. The newest fifth is held out for
 calibration.
 
-[bold]Example[/bold]
+**Example**
 
     tocsin-train fit history.parquet --name pump --family dense --window 64 --stride 8
 """
 
 app = typer.Typer(
     help="Train, calibrate and export models for Tocsin.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,15 +56,12 @@ def fit(
     revision: Annotated[str, typer.Option(help="Any text to keep in the model, such as a commit.")] = "",
 ) -> None:
     """Fit and export one model, with a progress bar."""
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    bar = Progress(
-        TextColumn("{task.description:<20}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        transient=True,
-        console=_console(),
-    )
+    screen = Console(stderr=True)
+    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn()
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
     with bar:
         task = bar.add_task("import PyTorch", total=None)
         from monitor.datafiles import asset_name
@@ -107,7 +101,7 @@ def fit(
     )
 
 
-@app.command(epilog="[bold]Example[/bold]  tocsin-train families")
+@app.command(epilog="**Example:** `tocsin-train families`")
 def families() -> None:
     """List the model families."""
     from training.models import FAMILIES
@@ -123,13 +117,6 @@ def main() -> None:
     except (TocsinError, OSError) as error:
         print(f"tocsin-train: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _console() -> "Console":
-    """A console on stderr, where progress belongs."""
-    from rich.console import Console
-
-    return Console(stderr=True)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ def load(paths: Sequence[Path], asset: str = "") -> DataSet:
     """
     if not paths:
         raise InvalidData("no data file was given")
+    for path in paths:
+        if not path.is_file():
+            raise InvalidData(f"{path}: no such file")
     recording = merge_recordings([read_recording(path, asset or None, NOT_CHANNELS) for path in paths])
     if asset and asset not in recording.assets:
         raise InvalidData(f"there is no asset '{asset}', only {', '.join(sorted(recording.assets))}")

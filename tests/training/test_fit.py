@@ -1,0 +1,165 @@
+"""Fitting from files to a model in service, through the function and through the command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import monitor
+from monitor.calibration import p_values
+from monitor.errors import InvalidConfiguration, InvalidData
+from monitor.modelfile import INPUT, METADATA_KEY, current_version, parse_metadata, resolve_model
+from monitor.windows import history_windows
+from training import cli
+from training.data import load
+from training.fit import FitArgs, Fitted, check, fit
+
+SMD = Path(monitor.__file__).parent / "demo" / "data" / "smd" / "machine-2-1"
+
+
+STRANGE = "<b>$heat & \\flow$</b>"
+
+
+def write(path: Path, rows: int = 1500) -> Path:
+    """A pump in seconds: three channels that follow one load, one that never moves, one without a value."""
+    random = np.random.default_rng(0)
+    load = np.sin(np.arange(rows) / 20)
+    columns: dict[str, object] = {"ts": pa.array(np.arange(rows) * 1000, pa.timestamp("ms"))}
+    for name, gain in (("a", 1), ("b", 20), (STRANGE, 0.1)):
+        columns[name] = load * gain + 0.05 * gain * random.standard_normal(rows)
+    columns |= {"still": np.full(rows, 7.0), "empty": pa.nulls(rows, pa.float32())}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def arguments(file: Path, out: Path, **changes: object) -> FitArgs:
+    return FitArgs(**{"files": (file,), "name": "pump", "out": out, "family": "pca", "latent": 2} | changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def args(tmp_path_factory: pytest.TempPathFactory) -> FitArgs:
+    folder = tmp_path_factory.mktemp("fit")
+    files = write(folder / "one.parquet"), write(folder / "two.parquet")
+    return arguments(files[0], folder / "models", files=files)
+
+
+@pytest.fixture(scope="module")
+def fitted(args: FitArgs) -> Fitted:
+    return fit(args)
+
+
+def test_a_fit_puts_a_whole_model_into_service(args: FitArgs, fitted: Fitted) -> None:
+    directory = args.out / "pump"
+    assert resolve_model(directory) == fitted.model == directory / "1" / "model.onnx"
+    assert sorted(path.name for path in fitted.model.parent.iterdir()) == ["model.onnx", "report.html"]
+
+
+def test_the_file_says_where_it_comes_from(fitted: Fitted) -> None:
+    props = {entry.key: entry.value for entry in onnx.load(str(fitted.model)).metadata_props}
+    metadata = parse_metadata(props[METADATA_KEY])
+    assert metadata == fitted.metadata
+    assert metadata.period_ms == 1000
+    assert metadata.training.assets == ("one", "two")
+    assert metadata.training.rows == 3000
+    assert metadata.training.from_ == "1970-01-01T00:00:00.000Z"
+    assert metadata.metrics["effective_n"] <= metadata.calibration.n
+
+
+def test_a_channel_without_values_is_left_out_and_a_constant_one_is_not(fitted: Fitted) -> None:
+    assert fitted.dropped == ("empty",)
+    assert fitted.metadata.channel_names == ("a", "b", STRANGE, "still")
+
+
+def test_the_report_stands_alone_and_escapes_names(args: FitArgs, fitted: Fitted) -> None:
+    page = fitted.report.read_text()
+    assert "<b>$heat" not in page
+    assert "&lt;b&gt;$heat" in page
+    assert page.count("<svg") == 5
+    assert "src=" not in page
+    assert str(args.out.parent) not in page
+
+
+def test_a_second_fit_is_the_next_version_and_the_one_in_service(args: FitArgs, fitted: Fitted) -> None:
+    again = fit(args)
+    assert (fitted.metadata.version, again.metadata.version) == ("1", "2")
+    assert current_version(args.out / "pump") == "2"
+    assert again.metadata.calibration == fitted.metadata.calibration
+
+
+def test_nothing_is_left_behind_by_a_fit_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="are needed"):
+        fit(arguments(write(tmp_path / "p.parquet", 100), tmp_path / "models"))
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"window": 0}, "window"),
+        ({"min_observed": 2.0}, "min_observed"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"name": "../up"}, "name"),
+        ({"family": "psychic"}, "no 'psychic', only conv, dense, pca"),
+    ],
+)
+def test_arguments_that_cannot_work_are_named(tmp_path: Path, changes: dict[str, object], word: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=word):
+        fit(arguments(tmp_path / "never-read", tmp_path, **changes))
+
+
+def test_default_arguments_are_accepted() -> None:
+    check(FitArgs(files=(), name="m"))
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "training.cli", *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_mistake_is_one_sentence_and_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tocsin-train", "fit", "nowhere.parquet"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "tocsin-train: nowhere.parquet: no such file\n"
+
+
+def test_help_does_not_wait_for_pytorch() -> None:
+    code = "import sys, training.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_the_command_fits_shipped_data_quietly_and_says_where_the_model_is(tmp_path: Path) -> None:
+    result = command("fit", SMD / "train.parquet", "--out", tmp_path, "--epochs", 3)
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"{tmp_path}/machine-2-1/1/model.onnx: dense, 38 channels")
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["machine-2-1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["dense", "conv", "pca"])
+def test_a_model_of_real_data_scores_labelled_faults_higher(tmp_path: Path, family: str) -> None:
+    train, test = tmp_path / "train.parquet", pq.read_table(SMD / "test.parquet")
+    pq.write_table(pq.read_table(SMD / "train.parquet").slice(0, 8000), train)
+    metadata = fit(arguments(train, tmp_path, family=family, latent=16, epochs=8)).metadata
+    (history,) = load([SMD / "test.parquet"]).histories
+    ends, windows = history_windows(history.ts, history.values, metadata.period_ms, metadata.window, metadata.stride)
+    session = onnxruntime.InferenceSession(str(resolve_model(tmp_path / "pump")))
+    (scores,) = session.run(["score"], {INPUT: windows})
+    faults = np.interp(ends, history.ts, test["anomaly"].to_numpy()) > 0
+    order = np.searchsorted(np.sort(scores[~faults]), scores[faults]) / np.count_nonzero(~faults)
+    assert order.mean() > 0.7  # the chance that a faulty window scores above a normal one
+    p = p_values(metadata.calibration, scores)
+    assert ((p > 0) & (p <= 1)).all()
