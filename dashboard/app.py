@@ -20,15 +20,14 @@ from monitor.config import load
 # Streamlit's own spacing is made for documents; a wall of tiles wants the room.
 STYLE = """
 <style>
-  .stMainBlockContainer { padding: 3.6rem clamp(0.75rem, 2vw, 2.5rem) 1rem; max-width: none; }
+  .stMainBlockContainer { padding: 4.1rem clamp(0.75rem, 2vw, 2.5rem) 1rem; max-width: none; }
   [data-testid="stStatusWidget"] { display: none; }
   .stApp [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>
 """
 
 
-@st.cache_resource(show_spinner=False)
-def shared(config_path: str) -> Shared:
+def make_shared(config_path: str) -> Shared:
     """Start the feed; once in the life of the process."""
     config = load(config_path)
     plant = Plant()
@@ -39,10 +38,10 @@ def shared(config_path: str) -> Shared:
 
 def main(config_path: str) -> None:
     """Draw the page that the address names."""
-    st.set_page_config(page_title="Tocsin", page_icon=str(STATIC / "logo.svg"), layout="wide")
+    st.set_page_config(page_title="Tocsin", page_icon=str(STATIC / "icon.svg"), layout="wide")
     st.logo(str(STATIC / "logo.svg"), size="large")
     st.html(STYLE)
-    all_viewers = shared(config_path)
+    all_viewers = st.cache_resource(make_shared, show_spinner=False)(config_path)
     asset = st.Page(partial(asset_page, all_viewers), title="Asset", url_path="asset", icon=":material/show_chart:")
     fleet = st.Page(
         partial(fleet_page, all_viewers, asset),

@@ -75,7 +75,9 @@ def _check_free(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise FatalError(f"Cannot listen on {host}:{port}: {error.strerror or error}; choose another --port.") from None
+        raise FatalError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}; choose another --port."
+        ) from None
 
 
 def _display(host: str) -> str:

@@ -16,6 +16,7 @@ from monitor.wire import IncidentEvent, to_ns
 
 MOST_ROWS = 5000
 FEWEST_ROWS = 120
+OPEN_STATES = frozenset({"unacknowledged", "acknowledged"})
 
 
 class BrokenMessage(Exception):
@@ -83,6 +84,11 @@ class Plant:
                 self._drop_an_incident()
             return True
 
+    def assets(self) -> list[str]:
+        """Names of all watched assets."""
+        with self._lock:
+            return list({asset for asset, _detector in self._series})
+
     def detectors_of(self, asset: str) -> list[str]:
         """Detectors that have scored an asset, by name."""
         with self._lock:
@@ -140,7 +146,7 @@ class Plant:
 
 def is_open(event: IncidentEvent) -> bool:
     """Whether the last known event of an incident leaves it open."""
-    return event.end is None and event.state != "normal"
+    return event.state in OPEN_STATES
 
 
 def split_scores(table: pa.Table) -> Iterator[tuple[str, str, str, Points]]:

@@ -35,10 +35,11 @@ class Sent:
     epoch: int = -1
     revision: int = -1
     channels: tuple[Any, ...] = ()
+    assets: tuple[str, ...] = ()
 
     def forget(self) -> None:
         """Send everything again next time."""
-        self.cursors, self.epoch, self.revision, self.channels = {}, -1, -1, ()
+        self.cursors, self.epoch, self.revision, self.channels, self.assets = {}, -1, -1, (), ()
 
     def number(self, whole: bool) -> dict[str, str | int | None]:
         """Number of the next payload, and of the one that it continues."""
@@ -93,7 +94,8 @@ def asset_payload(
     cursor = sent.cursors.get((asset, detector), 0)
     glimpse = plant.since(asset, detector, cursor, max(sent.epoch, 0))
     if glimpse is None:
-        return {**sent.number(True), "asset": asset, "status": status_line(plant, status, now_s)}
+        status_only = {"asset": asset, "status": status_line(plant, status, now_s)}
+        return {**sent.number(True), **status_only, "assets": _assets(plant, asset)}
     whole = sent.epoch != glimpse.epoch
     revision = plant.revision
     events = [e for e in plant.incidents(asset) if e.detector == detector]
@@ -109,6 +111,8 @@ def asset_payload(
         "status": status_line(plant, status, now_s),
         **_judgement(plant, glimpse, events),
     }
+    if (assets := _assets(plant, asset)) != sent.assets:
+        payload["assets"] = sent.assets = assets
     if len(glimpse.points) and channels != sent.channels:
         payload["channels"] = [{"name": c.name, "unit": c.unit} for c in channels]
         sent.channels = channels
@@ -117,6 +121,11 @@ def asset_payload(
     sent.cursors = {(asset, detector): glimpse.total}
     sent.epoch, sent.revision = glimpse.epoch, revision
     return payload
+
+
+def _assets(plant: Plant, asset: str) -> tuple[str, ...]:
+    """Assets to choose from, by name; the one in the address is among them even where it is unknown."""
+    return tuple(sorted({*plant.assets(), asset} - {""}))
 
 
 def _judgement(plant: Plant, glimpse: Glimpse, events: Sequence[IncidentEvent]) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def _judgement(plant: Plant, glimpse: Glimpse, events: Sequence[IncidentEvent]) 
 
 def columns(points: Points) -> dict[str, Any]:
     """Columns of B windows as base64 of little-endian floats: times (s) as float64, the rest as float32."""
-    rows, width = points.channel_scores.shape
+    width = points.channel_scores.shape[1]
     packed: dict[str, Any] = {"n": len(points), "width": width, "time": pack(points.window_end / 1e9, "<f8")}
     packed |= {name: pack(getattr(points, name)) for name in ("score", "limit")}
     if points.seen is not None and points.expected is not None:
@@ -148,15 +157,19 @@ def columns(points: Points) -> dict[str, Any]:
 def shares(channel_scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each channel's part in its window's score; (B, C) -> (B, C), 0 where nothing was wrong at all."""
     total = np.nansum(channel_scores, axis=1, keepdims=True)
-    return np.divide(channel_scores, total, out=np.zeros_like(channel_scores), where=total > 0)
+    result = np.zeros_like(channel_scores)
+    np.divide(channel_scores, total, out=result, where=total > 0)
+    return result
 
 
 def ratios(points: Points) -> NDArray[np.float32]:
     """Score over limit; (B,)."""
-    return np.divide(points.score, points.limit, out=np.full_like(points.score, np.nan), where=points.limit > 0)
+    result = np.full_like(points.score, np.nan)
+    np.divide(points.score, points.limit, out=result, where=points.limit > 0)
+    return result
 
 
-def pack(values: NDArray, kind: str = "<f4") -> str:
+def pack(values: NDArray[Any], kind: str = "<f4") -> str:
     """Numbers as base64 text, exact and a third of the size of digits."""
     return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()
 
@@ -205,5 +218,3 @@ def _seconds(moment: Any) -> float | None:
 def _number(value: float | None) -> float | None:
     """Four digits are enough to draw and to read; JSON has no NaN."""
     return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")
-
-

@@ -4,6 +4,7 @@ Shapes: B windows that arrive together, C channels.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 SMALLEST_ROWS = 64
 FLOATS = ("score", "p_value", "limit")
 MATRICES = ("channel_scores", "seen", "expected")
+COLUMNS = ("window_end", *FLOATS, *MATRICES)
 
 
 @dataclass(slots=True)
@@ -30,8 +32,8 @@ class Points:
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Points":
         """Some of the windows, chosen as numpy chooses rows."""
-        matrices = {name: None if (m := getattr(self, name)) is None else m[rows] for name in MATRICES}
-        return Points(self.window_end[rows], **{name: getattr(self, name)[rows] for name in FLOATS}, **matrices)
+        published = {name: column for name in COLUMNS if (column := getattr(self, name)) is not None}
+        return Points(**{name: column[rows] for name, column in published.items()})
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class Series:
     held: int = 0
     arrived_s: float = 0.0
     repeats: int = 0
-    columns: dict[str, NDArray] = field(default_factory=dict)
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

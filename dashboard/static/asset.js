@@ -10,9 +10,12 @@ const { Contributions, IncidentList } = await import(`./incidents.js${search}`);
 const SHOWN_AT_FIRST = 8;
 const SCORE_HEIGHT = 210;
 const CHANNEL_HEIGHT = 128;
+const READABLE_WINDOWS = 700; // the range shown at first is the longest with no more windows than this
+const RANGES_S = [60, 600, 3600, 21_600, 86_400, 604_800];
+const RANGE_WORDS = { 60: "1 min", 600: "10 min", 3600: "1 h", 21_600: "6 h", 86_400: "1 d", 604_800: "7 d" };
 const EXPECTED_SERIES = [
-  { stroke: (look) => look.dim, width: 1.25, dash: [4, 3] },
-  { stroke: (look) => look.ink },
+  { stroke: (look) => look.soft, width: 6, cap: "round" },
+  { stroke: (look) => look.ink, width: 1.5 },
 ];
 const SHARE_SERIES = [{ stroke: (look) => look.ink }];
 
@@ -27,10 +30,10 @@ class Panel {
     this.options = { height, series, log, ...asset.chartOptions() };
   }
 
-  show(columns, zoom) {
+  show(columns, range) {
     this.chart ??= new Chart(this.place, { ...this.options, onCursor: (index) => this.point(index) });
     this.columns = columns;
-    this.chart.set(columns, zoom);
+    this.chart.set(columns, range);
     this.point(this.index);
   }
 
@@ -53,7 +56,8 @@ class Asset {
     this.names = [];
     this.incidents = [];
     this.chosen = null;
-    this.zoomed = null;
+    this.zoomed = null; // a range of time [s, s] that a person holds on to, or null to follow the newest window
+    this.span_s = null; // how much of the past is followed; Infinity is all of it, null not yet decided
     this.showsAll = false;
     this.panels = [];
     this.sync = `tocsin-${crypto.randomUUID?.() ?? Math.random()}`;
@@ -63,20 +67,24 @@ class Asset {
   }
 
   #build(root) {
-    this.name = el("h1");
+    this.picker = el("select", "picker");
+    this.picker.setAttribute("aria-label", "Asset");
+    this.picker.addEventListener("change", () => this.open(this.picker.value));
     this.badge = new StateBadge();
     this.facts = el("p", "facts");
-    this.live = el("button", "quiet", "Back to live");
-    this.live.addEventListener("click", () => this.zoom(null));
-    this.head = el("header", "summary", this.name, this.badge.node, this.facts, this.live);
+    this.ranges = el("span", "ranges");
+    this.ranges.setAttribute("role", "group");
+    this.ranges.setAttribute("aria-label", "Time shown");
+    this.head = el("header", "summary", el("h1", "", this.picker), this.badge.node, this.facts, this.ranges);
     this.score = new Panel(this, { height: SCORE_HEIGHT, series: SCORE_SERIES, log: true, read: readScore });
     say(this.score.name, "Score against its limit");
+    this.legend = el("p", "facts legend");
     this.grid = el("div", "channels");
     this.more = el("button", "quiet");
     this.more.addEventListener("click", () => this.#toggleAll());
     this.why = new Contributions();
     this.list = new IncidentList((incident) => this.#choose(incident));
-    const charts = el("div", "charts", this.score.node, this.grid, this.more);
+    const charts = el("div", "charts", this.score.node, this.legend, this.grid, this.more);
     this.body = el("div", "body", charts, el("aside", "", this.why.node, this.list.node));
     this.empty = el("p", "empty");
     this.status = new StatusLine();
@@ -94,6 +102,7 @@ class Asset {
   }
 
   update({ data, setTriggerValue }) {
+    this.open = (asset) => setTriggerValue("open", asset);
     const before = JSON.stringify(this.look);
     this.look = palette(this.host);
     const kind = this.sequence.accept(data, setTriggerValue);
@@ -106,11 +115,41 @@ class Asset {
     [this.score, ...this.panels].forEach((panel) => panel.destroy());
   }
 
-  /** Show a range of time in all charts, or all of it again. */
+  /** Hold on to a range of time in all charts, or follow the newest window again. */
   zoom(range) {
     this.zoomed = range;
-    this.live.hidden = range === null;
-    this.#panelsShown().forEach((panel) => panel.chart?.zoom(range));
+    this.#offerRanges();
+    this.#panelsShown().forEach((panel) => panel.chart?.zoom(this.range));
+  }
+
+  /** The range of time that the charts show. */
+  get range() {
+    if (this.zoomed) return this.zoomed;
+    const { time } = this.columns;
+    return [Math.max(time[0], time.at(-1) - this.span_s), time.at(-1)];
+  }
+
+  /** Buttons for the ranges that the past can fill; none is pressed while a person holds on to another. */
+  #offerRanges() {
+    const { time } = this.columns;
+    const past = time.at(-1) - time[0];
+    const step = past / Math.max(time.length - 1, 1);
+    const offered = [...RANGES_S.filter((s) => s < past && s > 20 * step), Infinity];
+    this.span_s ??= offered.filter((s) => Math.min(s, past) <= READABLE_WINDOWS * step).at(-1) ?? offered[0];
+    const state = JSON.stringify([offered, this.span_s, this.zoomed !== null]);
+    if (state === this.offered) return;
+    this.offered = state;
+    const buttons = offered.map((s) => {
+      const button = el("button", "", s === Infinity ? "All" : RANGE_WORDS[s]);
+      button.type = "button";
+      button.setAttribute("aria-pressed", String(this.zoomed === null && s === this.span_s));
+      button.addEventListener("click", () => {
+        this.span_s = s;
+        this.zoom(null);
+      });
+      return button;
+    });
+    this.ranges.replaceChildren(...(this.zoomed ? [el("span", "held", "Held")] : []), ...buttons);
   }
 
   #take(data, whole) {
@@ -125,10 +164,12 @@ class Asset {
   }
 
   #describe(data, isEmpty) {
-    say(this.name, data.asset ?? "");
+    this.#listAssets(data);
     this.empty.hidden = !isEmpty;
     this.body.hidden = isEmpty;
-    this.live.hidden = this.zoomed === null;
+    this.head.hidden = !data.asset;
+    this.ranges.hidden = isEmpty;
+    this.facts.hidden = isEmpty;
     say(this.empty, emptyText(data.status));
     this.status.set(data.status);
     this.status.node.hidden = isEmpty && Boolean(data.status.waiting_for);
@@ -137,6 +178,18 @@ class Asset {
     this.badge.set(data.state, data.word);
     const age = data.age_s < 1 ? "up to date" : `${duration(data.age_s)} behind the plant`;
     say(this.facts, `${times(data.ratio)} limit · p ${short(data.p)} · ${age} · ${data.detector}, model ${data.model_version}`);
+  }
+
+  /** The asset on screen, and the others to choose from. */
+  #listAssets({ asset, assets }) {
+    if (assets === undefined) return;
+    const options = assets.map((name) => {
+      const option = el("option", "", name);
+      option.value = name;
+      return option;
+    });
+    this.picker.replaceChildren(...options);
+    this.picker.value = asset;
   }
 
   #nameChannels(channels) {
@@ -157,6 +210,9 @@ class Asset {
     const isExpected = kinds !== "shares";
     const series = isExpected ? EXPECTED_SERIES : SHARE_SERIES;
     const read = isExpected ? readExpected : readShare;
+    const key = (kind, word) => el("span", "key", el("i", kind), word);
+    const words = isExpected ? [key("seen", "seen"), key("expected", "expected by the model")] : [key("seen", "part in the score")];
+    this.legend.replaceChildren(...words, key("open", "open incident"), key("past", "past incident"));
     this.panels = Array.from({ length: count }, () => new Panel(this, { height: CHANNEL_HEIGHT, series, log: false, read }));
     this.grid.replaceChildren(...this.panels.map((panel) => panel.node));
   }
@@ -215,11 +271,13 @@ class Asset {
 
   #draw() {
     const { time, channels } = this.columns;
-    this.score.show(scoreColumns(this.columns), this.zoomed);
+    this.#offerRanges();
+    const range = this.range;
+    this.score.show(scoreColumns(this.columns), range);
     this.panels.forEach((panel, c) => {
       if (panel.node.hidden || !channels[c]) return;
       const { seen, expected, shares } = channels[c];
-      panel.show(shares ? [time, shares] : [time, expected, seen], this.zoomed);
+      panel.show(shares ? [time, shares] : [time, expected, seen], range);
     });
   }
 }

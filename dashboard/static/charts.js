@@ -47,17 +47,16 @@ export class Chart {
     );
   }
 
-  /** Show columns; `zoom` is a range of time that stays while new points come, or null for all of it. */
-  set(columns, zoom) {
-    this.plot.setData(columns, zoom === null);
-    if (zoom !== null) this.zoom(zoom);
+  /** Show columns within a range of time; the canvas stays and is drawn once. */
+  set(columns, range) {
+    this.plot.batch(() => {
+      this.plot.setData(columns, false);
+      this.zoom(range);
+    });
   }
 
-  zoom(range) {
-    const time = this.plot.data[0];
-    const [min, max] = range ?? [time[0], time.at(-1)];
-    if (max > min) this.plot.setScale("x", { min, max });
-    this.plot.redraw(true, false);
+  zoom([min, max]) {
+    this.plot.setScale("x", max > min ? { min, max } : { min: min - 30, max: max + 30 });
   }
 
   redraw() {
@@ -116,7 +115,7 @@ function yAxis(look, log) {
     ticks: { show: false },
     size: AXIS_WIDTH,
     gap: 6,
-    space: 34,
+    space: log ? 30 : 26,
     values: (_u, splits) => splits.map((value) => (value === null ? "" : short(value))),
     ...(log ? { splits: (u) => logSplits(u.scales.y.min, u.scales.y.max), filter: (_u, splits) => splits } : {}),
   };
@@ -125,7 +124,7 @@ function yAxis(look, log) {
 /** Powers of ten between two values; 1, 2, 5 of each where there are few, every n-th where there are many. */
 function logSplits(min, max) {
   const decades = Math.log10(max / min);
-  const steps = decades < 1.6 ? [1, 2, 5] : [1];
+  const steps = decades < 2.2 ? [1, 2, 5] : [1];
   const skip = Math.max(1, Math.ceil(decades / 5));
   const found = [];
   for (let power = Math.floor(Math.log10(min)); power <= Math.log10(max); power += 1) {
@@ -146,7 +145,7 @@ function paddedRange(_u, low, high) {
   return [low - pad, high + pad];
 }
 
-/** Shade incidents from their start to their end, or to the newest window while they are open. */
+/** Shade incidents from start to end; an open one to the newest window, and in colour: it needs a person. */
 function shade(u, incidents, look) {
   const { left, top, width, height } = u.bbox;
   u.ctx.save();
@@ -157,9 +156,9 @@ function shade(u, incidents, look) {
     const from = u.valToPos(start, "x", true);
     const to = open || end === null ? left + width : u.valToPos(end, "x", true);
     if (to < left || from > left + width) continue;
-    u.ctx.fillStyle = look.span;
+    u.ctx.fillStyle = open ? look.span : look.past;
     u.ctx.fillRect(from, top, Math.max(to - from, 2), height);
-    u.ctx.fillStyle = look.alarm;
+    u.ctx.fillStyle = open ? look.alarm : look.dim;
     u.ctx.fillRect(from, top, Math.max(to - from, 2), 2 * devicePixelRatio);
   }
   u.ctx.restore();

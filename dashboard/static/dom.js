@@ -61,9 +61,11 @@ export function palette(host) {
     ink: of("--ink"),
     dim: of("--dim"),
     faint: of("--faint"),
+    soft: of("--soft"),
     band: of("--band"),
     alarm: of("--alarm"),
     span: of("--span"),
+    past: of("--past"),
     font: read("--st-font") || "sans-serif",
   };
 }
@@ -114,7 +116,7 @@ export function duration(s) {
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 1e5)) return value.toExponential(1).replace("e+", "e");
+  if (size !== 0 && (size < 0.001 || size >= 1e5)) return value.toExponential(1).replace(".0", "").replace("e+", "e");
   return String(Number(value.toPrecision(3)));
 }
 

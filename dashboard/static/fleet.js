@@ -36,6 +36,7 @@ class Tile {
     this.name.title = label;
     this.link.setAttribute("href", `asset?asset=${encodeURIComponent(data.asset)}`);
     this.link.dataset.state = data.state;
+    this.link.classList.toggle("over", data.ratio > 1);
     this.badge.set(data.state, data.word);
     say(this.ratio, `${times(data.ratio)} limit`);
     say(this.p, `p ${short(data.p)}`);

@@ -7,10 +7,9 @@ import streamlit as st
 from dashboard.components import live_component
 from dashboard.fleet import tiles
 from dashboard.payload import SPARK_POINTS, Sent, asset_payload
-from dashboard.views.shared import UPDATE_S, Shared
+from dashboard.views.shared import UPDATE_S, Shared, nothing
 
 SENT = "asset_sent"
-CHOICE = "asset_choice"
 
 
 def asset_page(shared: Shared) -> None:
@@ -23,32 +22,32 @@ def asset_page(shared: Shared) -> None:
     st.session_state[SENT] = Sent()
     charts = live_component("asset")
 
-    @st.fragment(run_every=UPDATE_S)
     def live() -> None:
         sent: Sent = st.session_state[SENT]
         if detector is None and shared.plant.detectors_of(asset):
             st.rerun()
         data = asset_payload(shared.plant, shared.names, shared.feed.status, sent, asset, detector or "", time.time())
-        charts(key=f"charts/{asset}/{detector}", data=data, on_resync_change=sent.forget)
+        key = f"charts/{asset}/{detector}"
+        result = charts(key=key, data=data, on_open_change=nothing, on_resync_change=sent.forget)
+        if result.open:
+            _open(str(result.open))
 
-    live()
+    st.fragment(live, run_every=UPDATE_S)()
 
 
 def _chosen_asset(shared: Shared) -> str | None:
-    """The asset in the address, else the worst one; a list beside it changes the address."""
-    ordered = tiles(shared.plant.fleet(SPARK_POINTS), shared.plant.incidents(), shared.plant.newest_ns)
-    known = list(dict.fromkeys(tile.asset for tile in ordered))
-    asset = st.query_params.get("asset") or (known[0] if known else None)
-    if asset is None:
-        return None
-    options = known if asset in known else [asset, *known]
-    st.session_state[CHOICE] = asset
-    st.selectbox("Asset", options, key=CHOICE, on_change=_follow_choice, label_visibility="collapsed", width=320)
-    return asset
+    """The asset in the address, else the worst one; None while there is none."""
+    if asset := st.query_params.get("asset"):
+        return str(asset)
+    plant = shared.plant
+    ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns)
+    return ordered[0].asset if ordered else None
 
 
-def _follow_choice() -> None:
-    st.query_params["asset"] = st.session_state[CHOICE]
+def _open(asset: str) -> None:
+    """Go to another asset: its name in the address, and the page from the top."""
+    st.query_params["asset"] = asset
+    st.rerun()
 
 
 def _chosen_detector(shared: Shared, asset: str) -> str | None:
@@ -64,11 +63,10 @@ def _wait_for_assets(shared: Shared) -> None:
     """Say what is waited for, and draw the page again once there is an asset."""
     waiting = live_component("asset")
 
-    @st.fragment(run_every=UPDATE_S)
     def live() -> None:
         if shared.plant.windows:
             st.rerun()
         data = asset_payload(shared.plant, shared.names, shared.feed.status, Sent(), "", "", time.time())
         waiting(key="charts/none", data=data)
 
-    live()
+    st.fragment(live, run_every=UPDATE_S)()

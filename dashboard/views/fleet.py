@@ -7,7 +7,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from dashboard.components import live_component
 from dashboard.payload import Sent, fleet_payload
-from dashboard.views.shared import UPDATE_S, Shared
+from dashboard.views.shared import UPDATE_S, Shared, nothing
 
 KEY = "fleet"
 SENT = "fleet_sent"
@@ -18,16 +18,11 @@ def fleet_page(shared: Shared, asset_page: StreamlitPage) -> None:
     st.session_state[SENT] = Sent()
     tiles = live_component("fleet")
 
-    @st.fragment(run_every=UPDATE_S)
     def live() -> None:
         sent: Sent = st.session_state[SENT]
         data = fleet_payload(shared.plant, shared.feed.status, sent, time.time())
-        result = tiles(key=KEY, data=data, on_open_change=_nothing, on_resync_change=sent.forget)
+        result = tiles(key=KEY, data=data, on_open_change=nothing, on_resync_change=sent.forget)
         if result.open:
             st.switch_page(asset_page, query_params={"asset": str(result.open)})
 
-    live()
-
-
-def _nothing() -> None:
-    """Streamlit names a component's events by their callbacks; this one is read from the result."""
+    st.fragment(live, run_every=UPDATE_S)()

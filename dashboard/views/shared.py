@@ -18,3 +18,7 @@ class Shared:
     plant: Plant
     feed: Feed
     names: ChannelNames
+
+
+def nothing() -> None:
+    """Streamlit names a component's events by their callbacks; those with this one are read from the result."""
