@@ -5,11 +5,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from monitor.broker import EmbeddedBroker
 from tests.kafka_cluster import KafkaCluster, kafka_home, unique
 from tests.require import require
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("tocsin", deadline=None)
+hypothesis.settings.load_profile("tocsin")
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +35,7 @@ def kafka_home_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def kafka_cluster(
-    kafka_home_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaCluster]:
+def kafka_cluster(kafka_home_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """One node of Apache Kafka, one for the run."""
     with KafkaCluster(kafka_home_folder, tmp_path_factory.mktemp("kafka")) as cluster:
         yield cluster

@@ -42,7 +42,7 @@ def of_asset(simulated: Simulated, index: int) -> tuple[NDArray[np.float32], NDA
     return simulated.readings.values[mine], simulated.clean[mine]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(chunk=st.integers(1, 700), assets=st.integers(1, 5), missing=st.sampled_from([0.0, 0.2]))
 def test_the_size_of_the_chunks_changes_nothing(chunk: int, assets: int, missing: float) -> None:
     plant = Plant(
