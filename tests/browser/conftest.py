@@ -1,0 +1,140 @@
+"""A real dashboard process on an embedded broker, and a headless Chromium to look at it."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from monitor.broker import free_port
+from monitor.topics import Topics
+from tests.dashboard.plant import Publisher
+from tests.kafka_cluster import unique
+from tests.require import require
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Streamlit looks for its server beside the address of a page before it looks above it.
+PROBES = ("/asset/_stcore/health", "/asset/_stcore/host-config")
+
+
+@dataclass(slots=True)
+class Dashboard:
+    """A running dashboard: where it answers, and what feeds it."""
+
+    url: str
+    publisher: Publisher
+
+
+@dataclass(slots=True)
+class Watched:
+    """A page, and the errors that its console has told."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+
+    def note(self, message: ConsoleMessage) -> None:
+        """Keep an error; the probes of Streamlit's own start are none."""
+        if message.type == "error" and not message.location.get("url", "").endswith(PROBES):
+            self.errors.append(message.text)
+
+
+@contextmanager
+def running_dashboard(publisher: Publisher, folder: Path) -> Iterator[Dashboard]:
+    """Run the command as a user would, from when it answers until a signal ends it in good order."""
+    port = free_port()
+    config = folder / "tocsin.toml"
+    topics = f'scores = "{publisher.topics.scores}"\nanomalies = "{publisher.topics.anomalies}"'
+    config.write_text(f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"\n[topics]\n{topics}\n')
+    command = [sys.executable, "-m", "dashboard.cli", "--config", str(config), "--port", str(port)]
+    with (folder / "dashboard.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    dashboard = Dashboard(f"http://127.0.0.1:{port}", publisher)
+    try:
+        await_answer(f"{dashboard.url}/_stcore/health", process)
+        yield dashboard
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+
+
+def await_answer(url: str, process: subprocess.Popen[bytes], within_s: float = 30.0) -> None:
+    """Wait until an address answers; fails when the process ends first."""
+    deadline, pause = time.monotonic() + within_s, threading.Event()
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except (urllib.error.URLError, ConnectionError):
+            pause.wait(0.05)
+        else:
+            return
+    pytest.fail(f"nothing answers at {url}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium; skips where the machine has none."""
+    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    require(found is not None, "Chromium is missing: install it so that `chromium` is on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def look(chromium: Browser) -> Iterator[Callable[..., Watched]]:
+    """Open pages that are closed, and whose console is judged, at the end of the test."""
+    opened: list[Watched] = []
+
+    def open_page(url: str, theme: str = "light", width: int = 1440, height: int = 900) -> Watched:
+        page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
+        watched = Watched(page)
+        page.on("console", lambda message: watched.note(message))
+        page.on("pageerror", lambda error: watched.errors.append(str(error)))
+        opened.append(watched)
+        page.goto(url)
+        return watched
+
+    yield open_page
+    errors = [error for watched in opened for error in watched.errors]
+    for watched in opened:
+        watched.page.close()
+    assert errors == []
+
+
+@pytest.fixture
+def dashboard(embedded_broker: str, tmp_path: Path) -> Iterator[Dashboard]:
+    """A dashboard over topics of its own, which are there and empty."""
+    publisher = Publisher(embedded_broker, Topics(scores=unique("scores"), anomalies=unique("anomalies")))
+    publisher.create_topics()
+    with running_dashboard(publisher, tmp_path) as running:
+        yield running
+    publisher.close()
+
+
+@pytest.fixture
+def keep() -> Callable[[Page, str], None]:
+    """Keep a picture of a page as a build output."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=SCREENSHOTS / f"{name}.png") and None
