@@ -25,16 +25,10 @@ from typing import Self
 from monitor.errors import FatalError
 
 _READY_LINE = "press Ctrl-C to stop"
-_NOISE = (
-    "weak version"  # glibc's remark about the prebuilt binary on older systems; the binary works all the same
-)
-_API_VERSIONS_REQUEST = struct.pack(
-    ">ihhih", 10, 18, 0, 1, -1
-)  # length, key, version, correlation, no client id
+_NOISE = "weak version"  # a remark of glibc about the prebuilt binary, which works all the same
+_API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, 1, -1)  # length, key, version, correlation, no client id
 _PR_SET_PDEATHSIG = 1
-_libc = (
-    ctypes.CDLL(None) if sys.platform == "linux" else None
-)  # loaded here: between fork and exec is too late
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: between fork and exec is too late
 
 
 def answers_kafka(host: str, port: int, timeout_s: float = 1.0) -> bool:
@@ -160,9 +154,7 @@ class EmbeddedBroker:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             log = (self.data_dir / "broker.log").open("wb")
         except OSError as error:
-            raise FatalError(
-                f"The embedded broker cannot write to {self.data_dir}: {error.strerror}."
-            ) from None
+            raise FatalError(f"The embedded broker cannot write to {self.data_dir}: {error.strerror}.") from None
         with log:
             self._process = subprocess.Popen(
                 [binary, "start", "--only", "kafka", "--host", self.host, "--kafka-port", str(self.port),

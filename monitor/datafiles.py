@@ -173,18 +173,14 @@ def _parsed_times(file: Path, column: pa.ChunkedArray) -> NDArray[np.int64]:
             return times
         except pa.ArrowInvalid:
             continue
-    return np.array(
-        [_parsed_time(file, row, text) for row, text in enumerate(column.to_pylist(), 1)], np.int64
-    )
+    return np.array([_parsed_time(file, row, text) for row, text in enumerate(column.to_pylist(), 1)], np.int64)
 
 
 def _parsed_time(file: Path, row: int, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidData(
-            f"{file}: column 'ts' has '{text[:40]}' in row {row}, which is no ISO time."
-        ) from None
+        raise InvalidData(f"{file}: column 'ts' has '{text[:40]}' in row {row}, which is no ISO time.") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if not 1678 <= moment.year < 2262:
         raise InvalidData(f"{file}: column 'ts' holds a time outside the years 1678 to 2262.")

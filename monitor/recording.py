@@ -31,9 +31,7 @@ class Recording:
     def take(self, rows: Any) -> "Recording":
         """The readings that a slice, mask or index of rows names, with all assets and channels."""
         labels = None if self.labels is None else self.labels[rows]
-        return Recording(
-            self.assets, self.asset[rows], self.ts[rows], self.channels, self.values[rows], labels
-        )
+        return Recording(self.assets, self.asset[rows], self.ts[rows], self.channels, self.values[rows], labels)
 
 
 def merge_recordings(recordings: Sequence[Recording]) -> Recording:
@@ -49,9 +47,7 @@ def merge_recordings(recordings: Sequence[Recording]) -> Recording:
     for part in recordings:
         values[begin : begin + len(part), [channels.index(name) for name in part.channels]] = part.values
         begin += len(part)
-    codes = [
-        np.array([assets.index(name) for name in part.assets], np.int32)[part.asset] for part in recordings
-    ]
+    codes = [np.array([assets.index(name) for name in part.assets], np.int32)[part.asset] for part in recordings]
     labels = [np.zeros(len(part), np.int8) if part.labels is None else part.labels for part in recordings]
     nobody_labelled = all(part.labels is None for part in recordings)
     merged = Recording(

@@ -75,8 +75,8 @@ def replay_producer(config: Config, timeout_s: float = 30.0) -> KafkaProducer:
     """
     settings: dict[str, Any] = {
         "acks": "all",
-        "linger_ms": 10,
-        "batch_size": 256 * 1024,
+        "linger_ms": 5,
+        "batch_size": 64 * 1024,
         "compression_type": "lz4" if has_lz4() else None,
         "max_request_size": config.input.max_message_bytes + 64 * 1024,
         "max_block_ms": int(timeout_s * 1000),

@@ -33,9 +33,7 @@ def settings_of(config: Config, topic: str) -> dict[str, str]:
 
 def create_by_hand(config: Config, topic: str, partitions: int) -> None:
     admin = KafkaAdminClient(**config.kafka)
-    admin.create_topics(
-        {topic: {"num_partitions": partitions, "replication_factor": 1}}, wait_for_metadata=True
-    )
+    admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1}}, wait_for_metadata=True)
     admin.close()
 
 

@@ -158,9 +158,7 @@ def test_a_wrong_file_is_one_sentence_naming_file_and_column(
 def test_a_half_written_parquet_file_is_refused(tmp_path: Path, kept: int) -> None:
     file = write(tmp_path, {"ts": [1, 2], "flow": [1.0, 2.0]})
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(
-        InvalidData, match=r"pump-7\.parquet: (the file is empty|not a complete Parquet file)"
-    ):
+    with pytest.raises(InvalidData, match=r"pump-7\.parquet: (the file is empty|not a complete Parquet file)"):
         read_recording(file)
 
 
@@ -176,9 +174,7 @@ def test_a_half_written_parquet_file_is_refused(tmp_path: Path, kept: int) -> No
         ("pump.csv", b"\xff\xfe\x00t\x00s\n\x00\xff", "not a complete CSV file"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused(
-    tmp_path: Path, name: str, content: bytes | None, sentence: str
-) -> None:
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes | None, sentence: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidData, match=sentence):
@@ -242,9 +238,7 @@ def test_the_machines_that_ship_are_read(request: pytest.FixtureRequest) -> None
 
 
 def test_every_recorded_file_at_hand_is_read(tocsin_data: Path) -> None:
-    files = sorted((tocsin_data / "skab").rglob("*.parquet")) + sorted(
-        (tocsin_data / "nab").rglob("*.parquet")
-    )
+    files = sorted((tocsin_data / "skab").rglob("*.parquet")) + sorted((tocsin_data / "nab").rglob("*.parquet"))
     for file in files:
         recording = read_recording(file)
         assert len(recording) > 1000 or "skab" in file.parts
