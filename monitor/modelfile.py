@@ -6,6 +6,7 @@ JSON document, `ModelMetadata`, checked by the same struct when it is written an
 """
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,7 +123,7 @@ def _check(metadata: ModelMetadata) -> None:
     if len(set(names)) != len(names):
         raise InvalidModel("channels: a channel name stands twice")
     points = metadata.calibration.quantiles
-    if any(a[0] >= b[0] or a[1] > b[1] for a, b in zip(points, points[1:], strict=False)):
+    if any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(points)):
         raise InvalidModel("calibration.quantiles: probabilities and scores must rise")
 
 
@@ -135,7 +136,9 @@ def current_version(directory: str | os.PathLike[str]) -> str:
     try:
         version = pointer.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise InvalidModel(f"{pointer}: {error.strerror or error}; a model directory has a file '{CURRENT}'") from None
+        raise InvalidModel(
+            f"{pointer}: {error.strerror or error}; a model directory has a file '{CURRENT}'"
+        ) from None
     if not version or "/" in version or version.startswith("."):
         raise InvalidModel(f"{pointer}: '{version}' is no version")
     return version

@@ -1,0 +1,240 @@
+"""The daemon: polls a transport, runs the step, delivers what it gives, and tells how it goes."""
+
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from monitor.assembly import Assembly
+from monitor.columns import Columns, Messages
+from monitor.config import Config
+from monitor.errors import RetriableError
+from monitor.pipeline import Output
+from monitor.publish import Publisher
+from monitor.state import Position, StateEntry, StateKey, decode_entry, decode_key
+from monitor.telemetry import Metrics
+from monitor.transport import Outgoing, TopicPartition, Transport
+
+T = TypeVar("T")
+LOOP_LIMIT_S = 60.0  # a loop that takes longer is not healthy
+RETRY_FIRST_S, RETRY_MOST_S = 0.2, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The two clocks that the daemon reads, so that a test brings its own: wall time and monotonic time, in s."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Daemon:
+    """One member of the group; `run` until stopped."""
+
+    def __init__(
+        self,
+        config: Config,
+        assembly: Assembly,
+        transport: Transport,
+        log: Any,
+        metrics: Metrics | None = None,
+        clock: Clock | None = None,
+        max_deadletter_bytes: int = 1_048_576,
+    ) -> None:
+        self.metrics = metrics or Metrics()
+        self._config = config
+        self._assembly = assembly
+        self._transport = transport
+        self._log = log
+        self._clock = clock or Clock()
+        self._publisher = Publisher(config, max_deadletter_bytes)
+        self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
+        self._last_loop = self._clock.monotonic()
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask `run` to finish the batch in hand and leave."""
+        self._stop.set()
+
+    def missing_for_health(self) -> str:
+        """What keeps the daemon from being healthy; empty when the loop makes progress."""
+        age = self._clock.monotonic() - self._last_loop
+        return "" if age < LOOP_LIMIT_S else f"the loop has made no progress for {age:.0f} s"
+
+    def missing_for_readiness(self) -> str:
+        """What keeps the daemon from doing its work; empty when it owns partitions and is healthy."""
+        return self.missing_for_health() or ("" if self._last_record else "no partition is assigned")
+
+    def run(self) -> None:
+        """Loop until `stop`; whatever was read is delivered or left for the next owner."""
+        try:
+            while not self._stop.is_set():
+                self.turn()
+        finally:
+            self._transport.close()
+            self._log.info("stopped")
+
+    def turn(self) -> Output:
+        """One poll and what follows from it."""
+        self._last_loop = self._clock.monotonic()
+        polled = self._retry(lambda: self._transport.poll(self._config.delivery.max_wait_s))
+        for where in polled.revoked if polled else ():
+            self._revoke(where)
+        for where in polled.assigned if polled else ():
+            self._assign(where)
+        messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
+        started = self._clock.monotonic()
+        decoded = [(each, self._assembly.decoder.decode(each)) for each in messages]
+        output = self._step(decoded)
+        if output.positions:
+            self._deliver(decoded, output, started)
+        return output
+
+    def _owned(self, messages: Messages) -> bool:
+        return (messages.topic, messages.partition) in self._last_record
+
+    # ---------------------------------------------------------------------------------------- partitions
+
+    def _assign(self, where: TopicPartition) -> None:
+        """Take a partition over: alarm state from the state topic, windows from the low offset on."""
+        position = self._retry(lambda: self._transport.committed(where))
+        bounds = self._retry(lambda: self._transport.bounds(where))
+        entries = self._retry(lambda: self._transport.read_state(where))
+        if bounds is None or entries is None:
+            return  # stopping
+        first, end = bounds
+        position = position or Position(first, first)
+        low = min(max(position.low, first), end)
+        if low > position.low:
+            self._log.warning("refill_cut", partition=where[1], needed=position.low, first=first)
+        offset = max(min(position.offset, end), low)
+        position = Position(offset, low, position.stream)
+        self._assembly.pipeline.assign(where, position, self._state(entries))
+        self._transport.start(where, position.low)
+        self._last_record[where] = self._clock.monotonic()
+        self.metrics.assigned.set(len(self._last_record))
+        self._log.info("assigned", partition=where[1], offset=position.offset, low=position.low)
+
+    def _state(self, entries: Any) -> list[tuple[StateKey, StateEntry]]:
+        """Entries of the state topic that can be read; another version's or a stranger's are skipped and told."""
+        known = []
+        for key, value in entries:
+            try:
+                known.append((decode_key(key), decode_entry(value)))
+            except msgspec.DecodeError as error:
+                self._log.warning("state_unreadable", key=key[:200].decode("utf-8", "replace"), detail=str(error))
+        return known
+
+    def _revoke(self, where: TopicPartition) -> None:
+        self._assembly.pipeline.revoke(where)
+        self._last_record.pop(where, None)
+        for gauge in (self.metrics.lag, self.metrics.lag_s):
+            if (str(where[1]),) in gauge._metrics:
+                gauge.remove(str(where[1]))
+        self.metrics.assigned.set(len(self._last_record))
+        self._log.info("revoked", partition=where[1])
+
+    # ---------------------------------------------------------------------------------------------- step
+
+    def _step(self, decoded: list[tuple[Messages, Columns]]) -> Output:
+        """The step over what was read, or the closing of partitions that have fallen silent."""
+        now = self._clock.monotonic()
+        if decoded:
+            for messages, _ in decoded:
+                self._last_record[messages.topic, messages.partition] = now
+            return self._assembly.pipeline.step(
+                {(m.topic, m.partition): (columns, m.next_offset) for m, columns in decoded}
+            )
+        idle_limit = self._config.input.idle_limit_s
+        silent = [where for where, last in self._last_record.items() if now - last > idle_limit]
+        silent = [where for where in silent if self._transport.lag(where) == 0]
+        for where in silent:
+            self._last_record[where] = now  # once for each spell of silence of this length
+        return self._assembly.pipeline.close_silent(silent) if silent else Output()
+
+    def _deliver(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
+        """Publish, commit, and tell; tried again until it succeeds or the daemon stops."""
+        outputs = [letter for m, c in decoded for letter in self._publisher.dead_letters(m, c.dead)]
+        outputs += self._publisher.outputs(output)
+        state = self._publisher.state(output)
+        delivered = self._retry(lambda: self._send(outputs, state, output.positions))
+        if delivered:
+            self._tell(decoded, output, started)
+
+    def _send(self, outputs: list[Outgoing], state: list[Outgoing], at: dict[TopicPartition, Position]) -> bool:
+        self._transport.deliver(outputs, state, at)
+        return True
+
+    def _retry(self, call: Callable[[], T]) -> T | None:
+        """Call until it succeeds, waiting longer each time; None only where the daemon is asked to stop."""
+        wait = RETRY_FIRST_S
+        while True:
+            try:
+                return call()
+            except RetriableError as error:
+                self.metrics.retries.inc()
+                self._log.warning("retrying", detail=str(error), wait_s=round(wait, 2))
+                if self._stop.wait(wait * random.uniform(0.5, 1.0)):
+                    return None
+                self._last_loop = self._clock.monotonic()
+                wait = min(2 * wait, RETRY_MOST_S)
+
+    def _tell(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
+        """Metrics, and the one canonical log line of a batch."""
+        counts, metrics = output.counts, self.metrics
+        took = self._clock.monotonic() - started
+        dead: dict[str, int] = defaultdict(int)
+        for _, columns in decoded:
+            for letter in columns.dead:
+                dead[letter.reason] += 1
+        for reason, count in dead.items():
+            metrics.dead.labels(reason).inc(count)
+        for told in output.transitions:
+            metrics.incidents.labels(told.transition.kind).inc()
+        metrics.readings.inc(counts.readings)
+        metrics.late.inc(counts.late)
+        metrics.ignored.inc(counts.ignored_values)
+        metrics.unwatched.inc(counts.unwatched)
+        metrics.windows.inc(counts.windows)
+        metrics.not_scored.inc(counts.windows_not_scored)
+        metrics.over.inc(counts.windows_over_limit)
+        metrics.faults.inc(counts.model_faults)
+        metrics.batch_s.observe(took)
+        metrics.assets.set(len(self._assembly.decoder.assets.names))
+        lag = self._tell_lag(decoded)
+        if counts.model_faults:
+            self._log.error("model_fault", windows=counts.model_faults)
+        self._log.info(
+            "batch",
+            partitions=len(output.positions),
+            readings=counts.readings,
+            windows=counts.windows,
+            not_scored=counts.windows_not_scored,
+            over_limit=counts.windows_over_limit,
+            incidents=len(output.transitions),
+            dead_letters=sum(dead.values()),
+            late=counts.late,
+            lag=lag,
+            seconds=round(took, 4),
+        )
+
+    def _tell_lag(self, decoded: list[tuple[Messages, Columns]]) -> int:
+        """Lag of each partition that was read, in records and in seconds; returns the largest in records."""
+        largest = 0
+        for messages, _ in decoded:
+            stamps = [stamp for stamp in (messages.timestamps[0], messages.timestamps[-1]) if stamp >= 0]
+            records = self._transport.lag((messages.topic, messages.partition)) or 0
+            largest = max(largest, records)
+            self.metrics.lag.labels(str(messages.partition)).set(records)
+            if stamps:
+                now = self._clock.now()
+                self.metrics.end_to_end_s.observe(max(now - stamps[0] / 1000, 0.0))
+                self.metrics.lag_s.labels(str(messages.partition)).set(
+                    max(now - stamps[-1] / 1000, 0.0) if records else 0
+                )
+        return largest

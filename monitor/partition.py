@@ -1,0 +1,308 @@
+"""State of one input partition: a window store and alarm states per detector, stream time, and its position."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.alarms import AlarmState, Policy, Transition, Window, step
+from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
+from monitor.columns import AssetTable, Columns, take
+from monitor.modelfile import Channel
+from monitor.scoring import ScoredWindows
+from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
+from monitor.windows import Closed, Grid, IdleClose, Readings, WindowStore
+from monitor.wire import Contribution
+
+When = Callable[[IdleClose], tuple[int, int]]  # offset and row after which an asset was idle
+MAX_CHANNELS_TOLD = 32  # contributions kept on an incident; the rest have the least share
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What a detector's windows and alarms follow; `columns` gives its channels' places in a route's values."""
+
+    detector: str
+    grid: Grid
+    policy: Policy
+    channels: tuple[Channel, ...]
+    columns: Callable[[int], Ints | None]
+
+
+@dataclass(slots=True)
+class Read:
+    """What reading some columns did: closed windows per detector, late readings, readings that count as new."""
+
+    closed: list[list[Closed]]
+    late: int = 0
+    readings: int = 0
+
+
+@dataclass(slots=True)
+class _Detector:
+    """One detector's part of a partition: rows are assets in order of appearance."""
+
+    rules: Watching
+    store: WindowStore
+    row_of: Ints = field(default_factory=lambda: np.empty(0, np.int64))  # by asset code, -1: no row yet
+    names: list[str] = field(default_factory=list)
+    alarms: dict[int, AlarmState] = field(default_factory=dict)
+    restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
+    closes: dict[int, list[Close]] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)
+    known: dict[str, StateEntry] = field(default_factory=dict)  # restored, of assets not yet seen
+
+
+class PartitionState:
+    """All that the pipeline holds for one partition; it leaves with the partition."""
+
+    def __init__(
+        self,
+        where: tuple[str, int],
+        watching: Sequence[Watching],
+        assets: AssetTable,
+        position: Position,
+        state: Iterable[tuple[StateKey, StateEntry]] = (),
+    ) -> None:
+        self.where = where
+        self._assets = assets
+        self._committed = position
+        self._next = position.low
+        self._stream = LOWEST
+        self._detectors = [_Detector(rules, WindowStore(rules.grid, len(rules.channels))) for rules in watching]
+        self._recorded: list[tuple[Close, int, str]] = []  # closes to repeat: when, which detector, which asset
+        by_name = {detector.rules.detector: number for number, detector in enumerate(self._detectors)}
+        for key, entry in state:
+            number = by_name.get(key.detector)
+            if number is None or key.topic != where[0]:
+                continue
+            self._detectors[number].known[key.asset] = entry
+            self._recorded += [(close, number, key.asset) for close in entry.closes]
+        self._recorded.sort()
+        if self.caught_up:
+            self._restore_stream()
+        self._repeat_closes((self._next, -1), Read([[] for _ in self._detectors]))
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the windows are rebuilt up to the committed position."""
+        return self._next >= self._committed.offset
+
+    def position(self) -> Position:
+        """What to commit once the outputs so far are safe; during a refill, what was committed before."""
+        if not self.caught_up:
+            return self._committed
+        low = min((detector.store.low_offset() for detector in self._detectors), default=HIGHEST)
+        return Position(self._next, min(low, self._next), None if self._stream == LOWEST else self._stream)
+
+    def names(self, number: int, rows: Iterable[int]) -> list[str]:
+        """Names of the assets in these rows of a detector."""
+        names = self._detectors[number].names
+        return [names[row] for row in rows]
+
+    # -------------------------------------------------------------------------------------------- readings
+
+    def read(self, columns: Columns, next_offset: int) -> Read:
+        """Place readings; what was committed before rebuilds windows silently, recorded closes are repeated."""
+        out = Read([[] for _ in self._detectors])
+        for part, upto in self._cut(columns, next_offset):
+            if len(part.ts):
+                self._repeat_closes((int(part.offset[0]), int(part.row[0])), out)
+                self._place(part, out)
+            self._move_to(upto)
+        self._repeat_closes((self._next, -1), out)
+        return out
+
+    def close_all(self) -> Read:
+        """Close every asset up to the first window end that covers its last reading, and record each close."""
+        out = Read([[] for _ in self._detectors])
+        for number, detector in enumerate(self._detectors):
+            placed = detector.store.close_all()
+            out.closed[number] += placed.closed
+            self._record(detector, placed.idle, lambda close: (self._next - 1, END_OF_MESSAGE))
+        return out
+
+    def _move_to(self, offset: int) -> None:
+        """Advance; where the committed position is reached, stream time becomes the committed one."""
+        behind = not self.caught_up
+        self._next = max(self._next, offset)
+        if behind and self.caught_up:
+            self._restore_stream()
+
+    def _restore_stream(self) -> None:
+        if self._committed.stream is not None:
+            self._stream = max(self._stream, self._committed.stream)
+
+    def _cut(self, columns: Columns, next_offset: int) -> Iterable[tuple[Columns, int]]:
+        """Pieces that end at the committed position and after each recorded close; nearly always one piece."""
+        cuts = []
+        if self._next < self._committed.offset < next_offset:
+            cuts.append((int(np.searchsorted(columns.offset, self._committed.offset)), self._committed.offset))
+        for close, _, _ in self._recorded:
+            upto = (columns.offset < close.offset) | ((columns.offset == close.offset) & (columns.row <= close.row))
+            cuts.append((int(upto.sum()), min(close.offset, next_offset)))
+        if not cuts:
+            yield columns, next_offset
+            return
+        place = np.arange(len(columns.ts))
+        start = 0
+        for end, offset in [*sorted(cuts), (len(place), next_offset)]:
+            yield take(columns, (place >= start) & (place < end)), offset
+            start = end
+
+    def _repeat_closes(self, before: tuple[int, int], out: Read) -> None:
+        """Apply the recorded closes that happened before this (offset, row) was read."""
+        while self._recorded and self._recorded[0][0][:2] < before:
+            close, number, asset = self._recorded.pop(0)
+            detector = self._detectors[number]
+            row = int(self._rows(detector, np.array([self._assets.code(asset)]))[0])
+            again = close.offset >= self._committed.offset
+            out.closed[number] += detector.store.close_to(row, close.closed_to, emit=again)
+
+    def _place(self, part: Columns, out: Read) -> None:
+        """Place one piece, wholly before or wholly after the committed position."""
+        refill = int(part.offset[0]) < self._committed.offset
+        out.readings += 0 if refill else len(part.ts)
+        after = np.maximum.accumulate(np.maximum(part.ts, self._stream))
+        before = np.r_[self._stream, after[:-1]]
+        self._stream = int(after[-1])
+        for number, detector in enumerate(self._detectors):
+            readings = self._readings(detector, part, before)
+            if readings is None and not len(detector.names):
+                continue
+            placed = detector.store.place(readings or _nothing(detector), self._stream, refill)
+            out.closed[number] += placed.closed
+            out.late += 0 if refill else placed.late
+            if placed.idle:
+                self._record(detector, placed.idle, self._when(part, after, detector.rules.grid.idle_limit))
+
+    def _readings(self, detector: _Detector, part: Columns, before: Ints) -> Readings | None:
+        """This detector's readings of a piece, in the order in which they were read."""
+        found = [(block, detector.rules.columns(block.route)) for block in part.blocks]
+        blocks = [
+            (block.index, _columns_of(block.values, columns)) for block, columns in found if columns is not None
+        ]
+        if not blocks:
+            return None
+        index, matrix = blocks[0]
+        if len(blocks) > 1:
+            index = np.concatenate([places for places, _ in blocks])
+            order = np.argsort(index)
+            index, matrix = index[order], np.concatenate([values for _, values in blocks])[order]
+        rows = self._rows(detector, part.code[index])
+        return Readings(rows, part.ts[index], matrix, part.offset[index], before[index])
+
+    def _rows(self, detector: _Detector, codes: Ints) -> Ints:
+        """Rows of these assets in the detector's store; new ones are made, with the alarm state known of them."""
+        if len(detector.row_of) < len(self._assets.names):
+            more = np.full(2 * len(self._assets.names) - len(detector.row_of), -1)
+            detector.row_of = np.concatenate([detector.row_of, more])
+        rows = detector.row_of[codes]
+        if not (rows < 0).any():
+            return rows
+        for code in dict.fromkeys(codes[rows < 0].tolist()):
+            detector.row_of[code] = row = len(detector.names)
+            detector.names.append(self._assets.names[code])
+            self._restore(detector, row)
+        detector.store.add_assets(len(detector.names) - detector.store.assets)
+        return detector.row_of[codes]
+
+    def _restore(self, detector: _Detector, row: int) -> None:
+        """Give a new row the alarm state and the recorded closes that are known of its asset."""
+        if row >= len(detector.restless):
+            detector.restless = np.r_[detector.restless, np.zeros(row + 8, np.bool_)]
+        entry = detector.known.pop(detector.names[row], None)
+        if entry is not None:
+            detector.alarms[row] = entry.alarm
+            detector.restless[row] = not entry.alarm.at_rest
+            detector.closes[row] = list(entry.closes)
+
+    # ------------------------------------------------------------------------------------- alarms and state
+
+    def step_alarms(
+        self, number: int, rows: Ints, ends: Ints, scored: ScoredWindows, model_version: str
+    ) -> list[tuple[str, Transition]]:
+        """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
+
+        rows, ends: (n,) of the scored windows, in time order for each row. Returns assets with their transitions.
+        """
+        detector = self._detectors[number]
+        active = detector.restless[: len(detector.names)].copy()
+        active[rows[scored.over]] = True
+        told = []
+        places = np.flatnonzero(active[rows])
+        for place in places[np.argsort(rows[places], kind="stable")].tolist():
+            row, over = int(rows[place]), bool(scored.over[place])
+            before = detector.alarms.get(row, AlarmState())
+            if before.at_rest and not over:
+                continue
+            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), model_version)
+            channels = _contributions(detector.rules.channels, scored, place) if over else ()
+            after, transition = step(detector.rules.policy, before, window, channels)
+            detector.alarms[row] = after
+            detector.restless[row] = not after.at_rest
+            detector.changed.add(row)
+            if transition is not None:
+                told.append((detector.names[row], transition))
+        return told
+
+    def changed_state(self) -> Iterable[tuple[StateKey, StateEntry]]:
+        """Entries of the assets whose alarm state or recorded closes changed since the last call."""
+        for detector in self._detectors:
+            for row in sorted(detector.changed):
+                key = StateKey(self.where[0], detector.names[row], detector.rules.detector)
+                closes = tuple(detector.closes.get(row, ()))
+                yield key, StateEntry(1, detector.alarms.get(row, AlarmState()), closes)
+            detector.changed.clear()
+
+    def _record(self, detector: _Detector, idle: list[IdleClose], when: When) -> None:
+        """Keep closes that no reading caused, as long as an open window may span them."""
+        grid = detector.rules.grid
+        for close in idle:
+            kept = detector.closes.setdefault(close.row, [])
+            kept.append(Close(*when(close), close.closed_to))
+            oldest = close.closed_to + grid.stride - grid.window
+            kept[:] = [known for known in kept if known.closed_to >= oldest][-MAX_CLOSES:]
+            detector.changed.add(close.row)
+
+    @staticmethod
+    def _when(part: Columns, stream_after: Ints, idle_limit: int) -> When:
+        """Position of the reading that moved stream time past an asset's idle limit."""
+
+        def position(close: IdleClose) -> tuple[int, int]:
+            place = int(np.searchsorted(stream_after, close.highest + idle_limit, side="right"))
+            place = min(place, len(stream_after) - 1)
+            return int(part.offset[place]), int(part.row[place])
+
+        return position
+
+
+def _nothing(detector: _Detector) -> Readings:
+    empty = np.empty(0, np.int64)
+    return Readings(empty, empty, np.empty((0, len(detector.rules.channels)), np.float32), empty, empty)
+
+
+def _columns_of(values: NDArray[np.float32], columns: Ints) -> NDArray[np.float32]:
+    """The detector's channels of a route's values; the same array where they are all of them, in order."""
+    whole = len(columns) == values.shape[1] and bool((columns == np.arange(len(columns))).all())
+    return values if whole else values[:, columns]
+
+
+def _contributions(channels: tuple[Channel, ...], scored: ScoredWindows, place: int) -> tuple[Contribution, ...]:
+    """Channels of a window over the limit, those with the largest share first."""
+    shares = scored.channel_score[place] / max(float(scored.channel_score[place].sum()), 1e-30)
+    return tuple(
+        Contribution(
+            channels[i].name,
+            round(float(shares[i]), 6),
+            _number(scored.seen[place, i]),
+            _number(scored.expected[place, i]),
+            channels[i].unit,
+        )
+        for i in np.argsort(-shares, kind="stable")[:MAX_CHANNELS_TOLD].tolist()
+    )
+
+
+def _number(value: np.float32) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,117 @@
+"""What a step's output becomes on the topics: messages with keys, headers and partitions."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from monitor.assembly import asset_facts
+from monitor.columns import DeadLetter, Messages
+from monitor.config import Asset, Config
+from monitor.pipeline import Output, Told
+from monitor.state import encode_entry, encode_key
+from monitor.transport import Outgoing
+from monitor.wire import (
+    SCORES_TYPE,
+    IncidentEvent,
+    encode_event,
+    encode_scores,
+    event_headers,
+    incident_id,
+    to_datetime,
+)
+
+_HEADERS_BYTES = 1024  # what the headers of a dead letter may add to its value
+
+
+class Publisher:
+    """Turns outputs into messages, by one configuration."""
+
+    def __init__(self, config: Config, max_deadletter_bytes: int) -> None:
+        self._config = config
+        self._max_deadletter_bytes = max_deadletter_bytes
+        self._facts = lru_cache(maxsize=10_000)(self._asset_facts)
+
+    def _asset_facts(self, asset: str) -> Asset:
+        return asset_facts(self._config, asset)
+
+    def outputs(self, output: Output) -> list[Outgoing]:
+        """Messages of scores, on their input's partition, and of incident events, by asset."""
+        topics = self._config.topics
+        most = self._config.delivery.scores_message_bytes
+        headers = [("content-type", SCORES_TYPE.encode())]
+        messages = [
+            Outgoing(topics.scores, data, headers=headers, partition=partition)
+            for (_, partition), scores in output.scores
+            for data in encode_scores(scores, most)
+        ]
+        for event in self.events(output.transitions):
+            messages.append(
+                Outgoing(topics.anomalies, encode_event(event), event.asset.encode(), event_headers(event))
+            )
+        return messages
+
+    def events(self, transitions: Iterable[Told]) -> list[IncidentEvent]:
+        """Incident events of transitions."""
+        return [incident_event(told, self._facts(told.asset)) for told in transitions]
+
+    def state(self, output: Output) -> list[Outgoing]:
+        """Messages of changed state, on their input's partition."""
+        return [
+            Outgoing(self._config.topics.state, encode_entry(entry), encode_key(key), partition=partition)
+            for (_, partition), key, entry in output.state
+        ]
+
+    def dead_letters(self, messages: Messages, dead: Sequence[DeadLetter]) -> list[Outgoing]:
+        """One message for each dead letter: the original bytes, key and headers, and why."""
+        return [self._dead_letter(messages, letter) for letter in dead]
+
+    def _dead_letter(self, messages: Messages, letter: DeadLetter) -> Outgoing:
+        index = letter.index
+        value, key, headers = messages.values[index], messages.keys[index], messages.headers[index]
+        told = {
+            "topic": messages.topic,
+            "partition": str(messages.partition),
+            "offset": str(messages.offsets[index]),
+            "timestamp": str(messages.timestamps[index]),
+            "reason": letter.reason,
+            "detail": letter.detail[:500],
+        }
+        added = [(f"tocsin-{name}", text.encode()) for name, text in told.items()]
+        room = self._max_deadletter_bytes - _HEADERS_BYTES - len(key or b"")
+        room -= sum(len(name) + len(data or b"") for name, data in [*headers, *added])
+        if letter.rows is not None and len(letter.rows) + len(value or b"") <= room:
+            added.append(("tocsin-rows", letter.rows))
+        if value is not None and len(value) > room:
+            added.append(("tocsin-truncated", str(len(value)).encode()))
+            value = value[: max(room, 0)]
+        return Outgoing(self._config.topics.deadletter, value, key, [*headers, *added])
+
+
+def incident_event(told: Told, facts: Asset) -> IncidentEvent:
+    """The body of an incident event, from a transition and what the configuration knows of the asset."""
+    transition, incident = told.transition, told.transition.incident
+    window, peak = transition.window, incident.peak
+    return IncidentEvent(
+        incident_id=incident_id(told.topic, told.partition, told.asset, told.detector, incident.start),
+        seq=incident.seq,
+        transition=transition.kind,
+        state=transition.after,
+        previous_state=transition.before,
+        asset=told.asset,
+        detector=told.detector,
+        model_version=window.model_version,
+        topic=told.topic,
+        partition=told.partition,
+        start=to_datetime(incident.start),
+        end=to_datetime(incident.last_over) if transition.kind == "cleared" else None,
+        detected=to_datetime(window.end),
+        score=window.score,
+        limit=told.limit,
+        p_value=window.p_value,
+        peak=peak.score,
+        peak_time=to_datetime(peak.end),
+        peak_p_value=peak.p_value,
+        channels=incident.channels,
+        labels=facts.labels,
+        weight=facts.weight,
+        runbook=facts.runbook,
+    )

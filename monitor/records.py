@@ -1,0 +1,277 @@
+"""From a partition's messages to columns: asset codes, event times and values, and what is a dead letter.
+
+Three encodings, told apart by the `content-type` header, else by configuration: JSON wide, JSON narrow, Arrow
+IPC. A message that is no reading becomes a `DeadLetter` with a reason from `columns.REASONS`; of an Arrow message
+only the bad rows do.
+"""
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from msgspec import Meta, Struct
+
+from monitor.arrays import Ints
+from monitor.arrow_records import read_arrow
+from monitor.columns import (
+    EARLIEST,
+    LATEST,
+    NS_PER,
+    AssetTable,
+    Block,
+    Columns,
+    DeadLetter,
+    Headers,
+    Messages,
+    Rules,
+    join,
+    without,
+)
+from monitor.errors import InvalidReading
+from monitor.routes import UNWATCHED, Routes
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+CONTENT_TYPES = {"json": JSON, "arrow": ARROW}
+
+
+class _Json(Struct):
+    """A JSON reading, wide or narrow; unknown fields are ignored, so that producers may add their own."""
+
+    asset: Annotated[str, Meta(min_length=1, max_length=249)]
+    ts: int | float | str
+    values: dict[str, float | None] | None = None
+    channel: str | None = None
+    value: float | None = None
+
+
+_decode_json = msgspec.json.Decoder(_Json).decode
+
+
+class Decoder:
+    """Turns messages into columns, by the rules of one configuration."""
+
+    def __init__(
+        self,
+        assets: AssetTable,
+        routes: Routes,
+        *,
+        encoding: str = "json",
+        ts_unit: str = "ms",
+        max_ahead_s: float = 3600.0,
+        max_message_bytes: int = 1_048_576,
+    ) -> None:
+        self.assets = assets
+        self._channels = routes.channels
+        self._pick: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
+        self._default_type = CONTENT_TYPES[encoding]
+        self._rules = Rules(assets, routes, NS_PER[ts_unit], int(max_ahead_s * 1e9))
+        self._max_bytes = max_message_bytes
+
+    def decode(self, messages: Messages) -> Columns:
+        """Columns of all readings in the messages, and the dead letters among them."""
+        dead: list[DeadLetter] = []
+        parts: list[Columns] = []
+        run: list[int] = []
+        for index, content_type in enumerate(self._content_types(messages, dead)):
+            if content_type == JSON:
+                run.append(index)
+            elif content_type == ARROW:
+                parts += [self._json_run(messages, run, dead)] if run else []
+                run = []
+                part = self._arrow(messages, index, dead)
+                parts += [part] if part is not None else []
+        parts += [self._json_run(messages, run, dead)] if run else []
+        columns = join(parts)
+        columns.dead = sorted(dead, key=lambda letter: letter.index)
+        return columns
+
+    def _content_types(self, messages: Messages, dead: list[DeadLetter]) -> list[str | None]:
+        """Content type of each message; None for one that is already a dead letter."""
+        types: list[str | None] = []
+        for index, (value, headers) in enumerate(zip(messages.values, messages.headers, strict=True)):
+            found: str | None = _content_type(headers) or self._default_type if headers else self._default_type
+            if value is None:
+                dead.append(DeadLetter(index, "empty", "a record without a value"))
+                found = None
+            elif len(value) > self._max_bytes:
+                dead.append(DeadLetter(index, "too_large", f"{len(value)} bytes, at most {self._max_bytes}"))
+                found = None
+            elif found not in (JSON, ARROW):
+                dead.append(DeadLetter(index, "unknown_encoding", f"content-type {str(found)[:100]}"))
+                found = None
+            types.append(found)
+        return types
+
+    # ------------------------------------------------------------------------------------------------ JSON
+
+    def _json_run(self, messages: Messages, run: list[int], dead: list[DeadLetter]) -> Columns:
+        """Decode the JSON messages at these places; the only loop per message."""
+        rows: dict[int, tuple[list[int], list[Any]]] = {}
+        index: list[int] = []
+        codes: list[int] = []
+        stamps: list[int | float | str] = []
+        ignored = 0
+        values, known, routes = messages.values, self.assets.codes, self.assets.routes
+        for i in run:
+            try:
+                reading = _decode_json(values[i])  # type: ignore[arg-type]
+                code = known.get(reading.asset)
+                if code is None:
+                    code = self.assets.code(reading.asset)
+                route = routes[code]
+                cells, skipped = self._cells(reading, route)
+            except InvalidReading as error:
+                dead.append(DeadLetter(i, error.reason, str(error)))
+                continue
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                dead.append(DeadLetter(i, *_json_reason(error)))
+                continue
+            ignored += skipped
+            if cells is None:
+                continue
+            try:
+                places, lines = rows[route]
+            except KeyError:
+                places, lines = rows[route] = ([], [])
+            places.append(len(index))
+            lines.append(cells)
+            index.append(i)
+            codes.append(code)
+            stamps.append(reading.ts)
+        return self._json_columns(messages, index, codes, stamps, rows, ignored, dead)
+
+    def _cells(self, reading: _Json, route: int) -> tuple[Any, int]:
+        """The reading's values in the route's channels (None: nothing to keep), and how many were ignored."""
+        values = reading.values
+        if values is None:
+            return self._narrow_cells(reading, route)
+        if route == UNWATCHED:
+            return (), 0
+        try:
+            cells = self._picker(route)(values)
+        except KeyError:
+            channels = self._channels[route]
+            found = sum(name in values for name in channels)
+            if not found:
+                raise InvalidReading("no_known_channel", f"none of {', '.join(channels)[:200]}") from None
+            return [values.get(name) for name in channels], len(values) - found
+        return cells, len(values) - len(cells)
+
+    def _narrow_cells(self, reading: _Json, route: int) -> tuple[Any, int]:
+        if reading.channel is None:
+            raise InvalidReading("wrong_type", "neither `values` nor `channel`")
+        if route == UNWATCHED:
+            return (), 0
+        channels = self._channels[route]
+        if reading.channel not in channels:
+            return None, 1
+        return [reading.value if name == reading.channel else None for name in channels], 0
+
+    def _picker(self, route: int) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+        """Takes a wide reading's values in the route's channels; KeyError where one is missing."""
+        while len(self._pick) <= route:
+            self._pick.append(_picker(self._channels[len(self._pick)]))
+        return self._pick[route]
+
+    def _json_columns(
+        self,
+        messages: Messages,
+        index: list[int],
+        codes: list[int],
+        stamps: list[int | float | str],
+        rows: dict[int, tuple[list[int], list[Any]]],
+        ignored: int,
+        dead: list[DeadLetter],
+    ) -> Columns:
+        ts, problems = self._times(stamps)
+        self._find_ahead(ts, np.array([messages.timestamps[i] for i in index], np.int64), problems)
+        blocks = []
+        for route, (places, lines) in rows.items():
+            with np.errstate(over="ignore"):
+                values = np.array(lines, np.float64).reshape(len(lines), -1).astype(np.float32)
+            if np.isinf(values).any():
+                for place in np.flatnonzero(np.isinf(values).any(axis=1)):
+                    problems.setdefault(places[place], ("not_finite", "a value does not fit 32 bits"))
+            blocks.append(Block(route, np.array(places, np.int64), values))
+        dead += [DeadLetter(index[place], *problem) for place, problem in problems.items()]
+        offsets = np.array([messages.offsets[i] for i in index], np.int64)
+        columns = Columns(
+            np.array(codes, np.int64), ts, offsets, np.zeros(len(index), np.int64), blocks,
+            ignored_values=ignored, unwatched=len(rows.get(UNWATCHED, ((), ()))[0]),
+        )  # fmt: skip
+        return without(columns, np.array(list(problems), np.int64)) if problems else columns
+
+    # ----------------------------------------------------------------------------------------------- times
+
+    def _times(self, stamps: list[int | float | str]) -> tuple[Ints, dict[int, tuple[str, str]]]:
+        """Event times in ns (N,), and the problem of each that is none or out of range."""
+        problems: dict[int, tuple[str, str]] = {}
+        try:  # nearly always: all are texts, all are good
+            ts = np.asarray(pa.array(stamps, pa.string()).cast(pa.timestamp("ns", "UTC")).cast(pa.int64()))
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            ts = np.array([self._time(i, stamp, problems) for i, stamp in enumerate(stamps)], np.int64)
+        for place in np.flatnonzero((ts < EARLIEST) | (ts >= LATEST)):
+            problems.setdefault(int(place), ("time_out_of_range", f"ts {stamps[place]!r}"))
+        return ts, problems
+
+    def _time(self, place: int, stamp: int | float | str, problems: dict[int, tuple[str, str]]) -> int:
+        if not isinstance(stamp, str):
+            ns = int(stamp * self._rules.ns_per_unit)
+            return ns if EARLIEST <= ns < LATEST else 0
+        try:
+            text = pa.array([stamp], pa.string())
+            seconds = int(
+                text.cast(pa.timestamp("s" if "." not in stamp else "us", "UTC")).cast(pa.int64())[0].as_py()
+            )
+            if "." not in stamp and not EARLIEST <= seconds * 10**9 < LATEST:
+                return 0
+            return int(text.cast(pa.timestamp("ns", "UTC")).cast(pa.int64())[0].as_py())
+        except pa.ArrowInvalid:
+            problems[place] = ("wrong_type", f"ts {stamp[:64]!r} is no RFC 3339 time with a zone")
+            return 0
+
+    def _find_ahead(self, ts: Ints, record_ms: Ints, problems: dict[int, tuple[str, str]]) -> None:
+        """A reading too far ahead is judged against its record's timestamp, never against a clock of ours."""
+        ahead = (record_ms >= 0) & (ts > record_ms * 1_000_000 + self._rules.max_ahead_ns)
+        for place in np.flatnonzero(ahead):
+            problems.setdefault(int(place), ("time_out_of_range", "too far ahead of its record's timestamp"))
+
+    # ----------------------------------------------------------------------------------------------- Arrow
+
+    def _arrow(self, messages: Messages, index: int, dead: list[DeadLetter]) -> Columns | None:
+        """Decode one Arrow message; its bad rows become one dead letter, the good ones are kept."""
+        try:
+            return read_arrow(self._rules, messages, index, dead)
+        except InvalidReading as error:
+            dead.append(DeadLetter(index, error.reason, str(error)))
+            return None
+
+
+def _picker(channels: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    if len(channels) == 1:
+        only = channels[0]
+        return lambda values: (values[only],)
+    return itemgetter(*channels) if channels else lambda values: ()
+
+
+def _content_type(headers: Headers) -> str | None:
+    for name, value in headers:
+        if name == "content-type" and value:
+            return value.decode("ascii", "replace").split(";")[0].strip().lower()
+    return None
+
+
+def _json_reason(error: Exception) -> tuple[str, str]:
+    """Reason and detail for what msgspec says of a message."""
+    text = str(error)
+    if isinstance(error, RecursionError):
+        return "too_deep", "nested too deeply"
+    if not isinstance(error, msgspec.ValidationError):
+        return "not_json", text
+    if "$.asset" in text or "`asset`" in text:
+        return "no_asset", text
+    return "wrong_type", text

@@ -1,0 +1,204 @@
+"""Load a model file, hold it to the contract, warm it up, and score windows with it.
+
+Shapes: windows (B, W, C) float32, NaN where missing -> score (B,), channel_score (B, C), reconstruction (B, W, C).
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from monitor.errors import InvalidModel
+from monitor.modelfile import INPUT, METADATA_KEY, OUTPUTS, ModelMetadata, parse_metadata, resolve_model
+
+Floats = NDArray[np.float32]
+# What the pipeline needs of a model: windows and the names of the outputs wanted -> those outputs.
+Score = Callable[[Floats, tuple[str, ...]], Sequence[Floats]]
+
+_STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model in service: what it says of itself, the provider that runs it, and the call that scores."""
+
+    metadata: ModelMetadata
+    provider: str
+    score: Score
+
+
+def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: int = 1) -> Model:
+    """Read, verify and warm up a model; `path` is an .onnx file or a model directory.
+
+    Raises InvalidModel with the clause of the contract that the file breaks.
+    """
+    file = resolve_model(path)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InvalidModel(f"{file}: {error.strerror or error}") from None
+    try:
+        metadata = _verify_graph(data)
+        session = _session(data, provider, threads)
+        _verify_signature(session, metadata)
+        model = Model(metadata, session.get_providers()[0], _scorer(session))
+        _warm_up(model)
+    except InvalidModel as error:
+        raise InvalidModel(f"{file}: {error}") from None
+    return model
+
+
+def _verify_graph(data: bytes) -> ModelMetadata:
+    """Clauses that the file itself shows: ONNX, its metadata, one file, no operators of its own."""
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf raises whatever it likes at bytes that are no model
+        raise InvalidModel(f"it is no ONNX file, or half of one: {error}") from None
+    if not proto.graph.node:
+        raise InvalidModel("it is no ONNX file, or half of one: the graph is empty")
+    text = {entry.key: entry.value for entry in proto.metadata_props}.get(METADATA_KEY)
+    if text is None:
+        raise InvalidModel(f"metadata_props['{METADATA_KEY}'] is missing: this file is no Tocsin model")
+    if foreign := {node.domain for node in _nodes(proto.graph)} - _STANDARD_DOMAINS:
+        raise InvalidModel(f"no custom operators: the graph uses the domain '{min(foreign)}'")
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+        raise InvalidModel("no external data: a weight lies in another file")
+    return parse_metadata(text)
+
+
+def _nodes(graph: Any) -> list[Any]:
+    """Nodes of a graph and of the graphs inside them."""
+    inner = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return [*graph.node, *(node for part in inner for node in _nodes(part))]
+
+
+def _session(data: bytes, provider: str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what matters is raised; the rest would land on the user's screen
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=providers(provider))
+    except Exception as error:  # ONNX Runtime's own classes share no root
+        raise InvalidModel(f"ONNX Runtime refuses the graph: {str(error)[:300]}") from None
+
+
+def providers(choice: str) -> list[str]:
+    """Execution providers to try in order; 'auto' takes CUDA where a device answers, else the CPU, silently."""
+    if choice == "cpu" or (choice == "auto" and not _cuda_device()):
+        return ["CPUExecutionProvider"]
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def _cuda_device() -> bool:
+    """Whether this machine has an NVIDIA device that the installed ONNX Runtime can drive."""
+    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return built and (Path("/dev/nvidiactl").exists() or os.name == "nt")
+
+
+def _verify_signature(session: Any, metadata: ModelMetadata) -> None:
+    """Names, types and ranks of the graph's input and outputs, and the lengths that the metadata states."""
+    window, channels = metadata.window, len(metadata.channels)
+    inputs = session.get_inputs()
+    if [node.name for node in inputs] != [INPUT]:
+        raise InvalidModel(f"the only input is '{INPUT}'; found {[node.name for node in inputs]}")
+    _verify_shape(inputs[0], (None, window, channels))
+    outputs = {node.name: node for node in session.get_outputs()}
+    expected: dict[str, tuple[int | None, ...]] = {
+        "score": (None,),
+        "channel_score": (None, channels),
+        "reconstruction": (None, window, channels),
+        "latent": (None, None),
+    }
+    for name in OUTPUTS:
+        if name not in outputs:
+            raise InvalidModel(f"output '{name}' is missing")
+        _verify_shape(outputs[name], expected[name])
+
+
+def _verify_shape(node: Any, expected: tuple[int | None, ...]) -> None:
+    if node.type != "tensor(float)":
+        raise InvalidModel(f"'{node.name}' is float32; found {node.type}")
+    if len(node.shape) != len(expected):
+        raise InvalidModel(f"'{node.name}' has rank {len(expected)}; found shape {node.shape}")
+    if isinstance(node.shape[0], int):
+        raise InvalidModel(f"the first axis of '{node.name}' is dynamic; found {node.shape[0]}")
+    for found, wanted in zip(node.shape, expected, strict=True):
+        if isinstance(found, int) and wanted is not None and found != wanted:
+            raise InvalidModel(f"'{node.name}' has shape {expected}; found {node.shape}")
+
+
+def _scorer(session: Any) -> Score:
+    def score(windows: Floats, outputs: tuple[str, ...]) -> Sequence[Floats]:
+        result: Sequence[Floats] = session.run(list(outputs), {INPUT: windows})
+        return result
+
+    return score
+
+
+def _warm_up(model: Model) -> None:
+    """Run a small and an empty-celled batch: a graph that cannot is refused now, not at night."""
+    window, channels = model.metadata.window, len(model.metadata.channels)
+    windows = np.zeros((3, window, channels), np.float32)
+    windows[1:, :, 0] = np.nan
+    windows[2] = np.nan
+    try:
+        score, channel_score, reconstruction, latent = model.score(windows, OUTPUTS)
+    except Exception as error:
+        raise InvalidModel(f"the graph does not run: {str(error)[:300]}") from None
+    shapes = {
+        "score": (score.shape, (3,)),
+        "channel_score": (channel_score.shape, (3, channels)),
+        "reconstruction": (reconstruction.shape, (3, window, channels)),
+        "latent": (latent.shape, (3, *latent.shape[1:2])),
+    }
+    for name, (found, wanted) in shapes.items():
+        if found != wanted:
+            raise InvalidModel(f"'{name}' has shape {wanted} for 3 windows; found {found}")
+    if not np.isfinite(score).all() or not np.isfinite(channel_score).all():
+        raise InvalidModel("NaN is handled in the graph: a window with missing values gave no finite score")
+
+
+@dataclass(slots=True)
+class ScoredWindows:
+    """Windows of one detector that were scored, n of them, in the order of the batch that they come from.
+
+    place: (n,) place in the batch, rising; score, p_value, over the limit: (n,); channel_score: (n, C); seen and
+    expected: (n, C), each channel's mean over the last `stride` buckets, NaN where not worked out.
+    """
+
+    place: NDArray[np.int64]
+    score: Floats
+    p_value: NDArray[np.float64]
+    over: NDArray[np.bool_]
+    channel_score: Floats
+    seen: Floats
+    expected: Floats
+
+    def part(self, which: slice | NDArray[np.bool_]) -> "ScoredWindows":
+        """Some of the windows."""
+        return ScoredWindows(*(getattr(self, name)[which] for name in self.__slots__))
+
+    @classmethod
+    def none(cls, channels: int) -> "ScoredWindows":
+        """No window at all."""
+        per_channel = np.empty((0, channels), np.float32)
+        whole = np.empty(0, np.float32)
+        place, p, over = np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
+        return cls(place, whole, p, over, per_channel, per_channel, per_channel)
+
+
+def recent_mean(windows: Floats, stride: int) -> Floats:
+    """Each channel's mean over the last `stride` buckets, NaN where it has none: (B, W, C) -> (B, C)."""
+    tail = windows[:, -stride:]
+    present = ~np.isnan(tail)
+    count = present.sum(axis=1)
+    total = np.where(present, tail, 0.0).sum(axis=1, dtype=np.float64)
+    mean: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return mean

@@ -1,0 +1,90 @@
+"""What `tocsin.state` keeps of an asset and detector: alarm state, and the closes that no reading caused.
+
+Such a close (by idleness or by the clock) is kept with the position in the input after which it happened, so that
+a restart repeats it at the same place and makes the same windows.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from monitor.alarms import AlarmState
+
+MAX_CLOSES = 64  # more than any window spans, unless an asset falls idle every few readings
+END_OF_MESSAGE = 2**31 - 1  # row number behind every row of a message
+
+
+class Close(NamedTuple):
+    """An asset's watermark moved to bucket `closed_to`, after row `row` of the message at `offset` was read."""
+
+    offset: int
+    row: int
+    closed_to: int
+
+
+class StateKey(NamedTuple):
+    """Key of an entry: where readings come from, the asset and the detector."""
+
+    topic: str
+    asset: str
+    detector: str
+
+
+class StateEntry(Struct, frozen=True):
+    """Value of an entry: format version, alarm state, and recent closes that no reading caused."""
+
+    v: int
+    alarm: AlarmState
+    closes: tuple[Close, ...] = ()
+
+
+class Position(Struct, frozen=True):
+    """A partition's committed position: next offset to process, and what its metadata says.
+
+    `low` is the oldest offset that an open window needs, `stream` the stream time in ns.
+    """
+
+    offset: int
+    low: int
+    stream: int | None = None
+
+
+class _Metadata(Struct):
+    v: int
+    low: int
+    stream: int | None = None
+
+
+def encode_key(key: StateKey) -> bytes:
+    """JSON array [input topic, asset, detector]."""
+    return msgspec.json.encode(key)
+
+
+def decode_key(data: bytes) -> StateKey:
+    """Inverse of `encode_key`; raises msgspec.DecodeError where it is none."""
+    return msgspec.json.decode(data, type=StateKey)
+
+
+def encode_entry(entry: StateEntry) -> bytes:
+    """JSON of an entry."""
+    return msgspec.json.encode(entry)
+
+
+def decode_entry(data: bytes) -> StateEntry:
+    """Inverse of `encode_entry`; raises msgspec.DecodeError where it is none."""
+    return msgspec.json.decode(data, type=StateEntry)
+
+
+def encode_metadata(position: Position) -> str:
+    """Commit metadata of a position: JSON far below Kafka's 4,096 bytes, whatever the number of assets."""
+    return msgspec.json.encode(_Metadata(1, position.low, position.stream)).decode()
+
+
+def decode_position(offset: int, metadata: str) -> Position:
+    """A committed offset with its metadata; without any that can be read, nothing before it is needed."""
+    try:
+        told = msgspec.json.decode(metadata, type=_Metadata)
+    except msgspec.DecodeError:
+        return Position(offset, offset)
+    return Position(offset, min(told.low, offset), told.stream)

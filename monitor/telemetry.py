@@ -1,0 +1,131 @@
+"""Metrics and log events, all declared here; /metrics, /healthz and /readyz over HTTP.
+
+No label has an unbounded set of values: no asset, no channel, no offset.
+"""
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+EVENTS = {
+    "started": "The daemon runs; its detectors, models, provider and telemetry address.",
+    "assigned": "A partition was taken over: where reading begins, and how far back windows are rebuilt from.",
+    "revoked": "A partition left, its windows and alarm state with it.",
+    "batch": "One step: readings, windows, incidents, dead letters, lag and times.",
+    "refill_cut": "Retention has deleted readings that open windows need: those windows stay partly empty.",
+    "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
+    "model_fault": "A model gave NaN or infinity for some windows: they are not scored.",
+    "retrying": "A call to the broker failed and is tried again.",
+    "stopped": "The daemon has left the group.",
+}
+
+
+class Metrics:
+    """Every metric that the daemon has, on a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.readings = Counter("tocsin_readings", "Readings processed", registry=r)
+        self.late = Counter("tocsin_late_readings", "Readings that came after their window was closed", registry=r)
+        self.dead = Counter("tocsin_dead_letters", "Messages that are no reading", ["reason"], registry=r)
+        self.ignored = Counter("tocsin_ignored_values", "Values of channels that no model uses", registry=r)
+        self.unwatched = Counter("tocsin_unwatched_readings", "Readings of assets without a detector", registry=r)
+        self.windows = Counter("tocsin_windows", "Windows closed", registry=r)
+        self.not_scored = Counter("tocsin_windows_not_scored", "Windows with too little observed", registry=r)
+        self.over = Counter("tocsin_windows_over_limit", "Windows scored over their limit", registry=r)
+        self.faults = Counter("tocsin_model_faults", "Windows for which a model gave no finite score", registry=r)
+        self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
+        self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
+        self.lag = Gauge("tocsin_lag_records", "Messages not yet read", ["partition"], registry=r)
+        self.lag_s = Gauge("tocsin_lag_seconds", "Age of the newest message processed", ["partition"], registry=r)
+        self.assets = Gauge("tocsin_assets", "Assets seen", registry=r)
+        self.assigned = Gauge("tocsin_assigned_partitions", "Partitions that this process owns", registry=r)
+        self.batch_s = Histogram(
+            "tocsin_batch_seconds", "Duration of a step with delivery", buckets=_SECONDS, registry=r
+        )
+        self.inference_s = Histogram(
+            "tocsin_inference_seconds", "Duration of a model call", buckets=_SECONDS, registry=r
+        )
+        self.end_to_end_s = Histogram(
+            "tocsin_end_to_end_seconds", "From a batch's oldest append to its scores being acknowledged",
+            buckets=_SECONDS, registry=r,
+        )  # fmt: skip
+
+
+def metric_table() -> list[tuple[str, str, str, str]]:
+    """Name, kind, labels and meaning of every metric, for the documentation."""
+    rows = []
+    for metric in vars(Metrics()).values():
+        if not isinstance(metric, Counter | Gauge | Histogram):
+            continue
+        name = metric._name + ("_total" if isinstance(metric, Counter) else "")
+        labels = ", ".join(metric._labelnames)
+        rows.append((name, type(metric).__name__.lower(), labels, metric._documentation))
+    return rows
+
+
+def configure_logging(level: str = "info") -> Any:
+    """A logger that writes one JSON object a line to standard error."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    return structlog.get_logger()
+
+
+class TelemetryServer:
+    """Serves /metrics, /healthz and /readyz from a thread of its own."""
+
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, healthy: Callable[[], str], ready: Callable[[], str]
+    ) -> None:
+        """`healthy` and `ready` return what is missing, or an empty text; port 0 takes any free one."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/metrics":
+                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+                elif self.path in ("/healthz", "/readyz"):
+                    missing = healthy() if self.path == "/healthz" else ready()
+                    body = json.dumps({"ok": not missing, "missing": missing or None}).encode()
+                    self._answer(503 if missing else 200, "application/json", body)
+                else:
+                    self._answer(404, "text/plain", b"there are /metrics, /healthz and /readyz\n")
+
+            def _answer(self, status: int, content_type: str, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Keep probes out of the log."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self.address = f"http://{host}:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, name="telemetry", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()

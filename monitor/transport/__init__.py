@@ -1,0 +1,68 @@
+"""What the daemon needs of a message log, and nothing more; every transport passes the same contract suite.
+
+At least once: `deliver` returns when the outputs are acknowledged and the positions behind them are committed.
+Whatever fails before that is delivered again after a restart; event ids are the same then.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from monitor.columns import Headers, Messages
+from monitor.state import Position
+
+TopicPartition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish; without a partition its key chooses one."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    partition: int | None = None
+
+
+@dataclass(slots=True)
+class Polled:
+    """What a poll gave: partitions that left and came, in this order, then messages."""
+
+    revoked: list[TopicPartition] = field(default_factory=list)
+    assigned: list[TopicPartition] = field(default_factory=list)
+    messages: list[Messages] = field(default_factory=list)
+
+
+class Transport(Protocol):
+    """A member of a consumer group on the input topic, and a producer for the outputs.
+
+    Calls raise RetriableError when the broker does not answer, FencedError when another process took this member's
+    place. A partition that was assigned gives no messages before `start` says where to begin.
+    """
+
+    def poll(self, max_wait_s: float) -> Polled:
+        """Wait for messages, at most so long."""
+
+    def committed(self, where: TopicPartition) -> Position | None:
+        """The group's committed position, None where there is none."""
+
+    def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
+        """All entries of the state topic's partition of the same number: the last value of each key."""
+
+    def bounds(self, where: TopicPartition) -> tuple[int, int]:
+        """First offset that the log still has, and the one behind its last."""
+
+    def start(self, where: TopicPartition, offset: int) -> None:
+        """Begin to read an assigned partition here."""
+
+    def lag(self, where: TopicPartition) -> int | None:
+        """Messages behind this member's reading position; None while unknown."""
+
+    def deliver(
+        self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
+    ) -> None:
+        """Publish outputs, then state, then commit; returns when all is acknowledged."""
+
+    def close(self) -> None:
+        """Leave the group and release everything; nothing is committed that was not delivered."""

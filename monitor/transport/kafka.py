@@ -1,0 +1,267 @@
+"""Kafka by kafka-python: a group member without auto-commit, and an idempotent producer.
+
+Rules for this client, each from a fault that was seen, are in ARCHITECTURE.md.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka import TopicPartition as KafkaTopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from kafka.errors import (
+    CommitFailedError,
+    FencedInstanceIdError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    TopicAuthorizationFailedError,
+    UnknownMemberIdError,
+)
+from kafka.structs import OffsetAndMetadata
+
+from monitor.columns import Messages
+from monitor.config import Config
+from monitor.errors import FatalError, FencedError, InvalidConfiguration, RetriableError
+from monitor.state import Position, decode_position, encode_metadata
+from monitor.transport import Outgoing, Polled, TopicPartition
+
+ASSIGNORS = {
+    "range": RangePartitionAssignor,
+    "roundrobin": RoundRobinPartitionAssignor,
+    "sticky": StickyPartitionAssignor,
+    "cooperative-sticky": CooperativeStickyAssignor,
+}
+# Settings that the daemon's guarantees rest on; a `[kafka]` table may not change them.
+OURS = {
+    "group_id": "delivery.group",
+    "group_instance_id": "delivery.instance_id",
+    "partition_assignment_strategy": "delivery.assignor",
+    "session_timeout_ms": "delivery.session_timeout_s",
+    "max_poll_records": "delivery.max_poll_records",
+    "enable_auto_commit": None,
+    "auto_offset_reset": None,
+    "isolation_level": None,
+    "key_deserializer": None,
+    "value_deserializer": None,
+    "key_serializer": None,
+    "value_serializer": None,
+    "acks": None,
+    "enable_idempotence": None,
+    "transactional_id": None,
+}
+_REBALANCED = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
+
+
+def client_settings(client: Any, config: Config) -> dict[str, Any]:
+    """The `[kafka]` table's settings that this client class has; raises on one that none has, or that is ours."""
+    known = set(KafkaConsumer.DEFAULT_CONFIG) | set(KafkaProducer.DEFAULT_CONFIG)
+    for name in config.kafka:
+        if name in OURS:
+            instead = f"; use {OURS[name]}" if OURS[name] else ""
+            raise InvalidConfiguration(f"kafka.{name}: the daemon sets this itself{instead}")
+        if name not in known:
+            raise InvalidConfiguration(f"kafka.{name}: kafka-python has no such setting")
+    return {name: value for name, value in config.kafka.items() if name in client.DEFAULT_CONFIG}
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes what a rebalance did, for the next poll to tell; new partitions wait until they are started."""
+
+    def __init__(self) -> None:
+        self.consumer: Any = None
+        self.polled = Polled()
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        self.polled.revoked += [tuple(where) for where in revoked]
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        assigned = list(assigned)
+        self.polled.assigned += [tuple(where) for where in assigned]
+        if assigned:
+            self.consumer.pause(*assigned)
+
+    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+        self.on_partitions_revoked(lost)
+
+
+class KafkaTransport:
+    """A member of the consumer group on the input topic, by kafka-python."""
+
+    def __init__(self, config: Config) -> None:
+        """Connect; raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting."""
+        delivery = config.delivery
+        self._config = config
+        self._timeout_s = 30.0
+        self._rebalances = _Rebalances()
+        session_ms = int(delivery.session_timeout_s * 1000)
+        settings = {
+            "fetch_max_wait_ms": max(int(delivery.max_wait_s * 1000), 1),
+            "heartbeat_interval_ms": max(session_ms // 4, 100),
+            "max_partition_fetch_bytes": 8 * 1024 * 1024,
+            **client_settings(KafkaConsumer, config),
+            "group_id": delivery.group,
+            "group_instance_id": delivery.instance_id,
+            "partition_assignment_strategy": [ASSIGNORS[delivery.assignor]],
+            "session_timeout_ms": session_ms,
+            "max_poll_records": delivery.max_poll_records,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            "allow_auto_create_topics": False,
+        }
+        producing = {
+            "max_request_size": 8 * 1024 * 1024,
+            **client_settings(KafkaProducer, config),
+            "acks": "all",
+            "enable_idempotence": True,
+        }
+        address = config.kafka.get("bootstrap_servers")
+        try:
+            self._consumer = KafkaConsumer(**settings)
+            self._producer = KafkaProducer(**producing)
+        except KafkaError as error:
+            raise RetriableError(f"no broker answers at {address}: {_say(error)}") from error
+        except (ValueError, TypeError, AssertionError, OSError) as error:
+            raise InvalidConfiguration(f"[kafka] with {address}: {error}") from None
+        self._rebalances.consumer = self._consumer
+        self._consumer.subscribe([config.topics.readings], listener=self._rebalances)
+
+    def poll(self, max_wait_s: float) -> Polled:
+        """Messages of the started partitions, and what a rebalance changed."""
+        try:
+            records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000))
+        except FencedInstanceIdError:
+            raise self._fenced() from None
+        except TopicAuthorizationFailedError as error:
+            raise FatalError(f"this user may not read the input topic: {_say(error)}") from None
+        except KafkaError as error:
+            raise RetriableError(f"reading: {_say(error)}") from error
+        polled, self._rebalances.polled = self._rebalances.polled, Polled()
+        polled.messages = [_messages(tuple(where), batch) for where, batch in records.items()]
+        return polled
+
+    def committed(self, where: TopicPartition) -> Position | None:
+        """The group's committed position with its metadata."""
+        try:
+            found = self._consumer.committed(KafkaTopicPartition(*where), metadata=True, timeout_ms=self._ms)
+        except KafkaError as error:
+            raise RetriableError(f"reading the committed position: {_say(error)}") from error
+        return None if found is None or found.offset < 0 else decode_position(found.offset, found.metadata or "")
+
+    def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
+        """The last value of each key in the state partition of the same number, read to its end."""
+        state = KafkaTopicPartition(self._config.topics.state, where[1])
+        settings = client_settings(KafkaConsumer, self._config)
+        last: dict[bytes, bytes | None] = {}
+        try:
+            reader = KafkaConsumer(
+                **settings, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
+            )
+            try:
+                reader.assign([state])
+                end = reader.end_offsets([state], timeout_ms=self._ms)[state]
+                reader.seek_to_beginning(state)
+                while reader.position(state, timeout_ms=self._ms) < end:
+                    for record in reader.poll(timeout_ms=1000).get(state, ()):
+                        last[record.key] = record.value
+            finally:
+                reader.close()
+        except KafkaError as error:
+            raise RetriableError(f"reading {state.topic}: {_say(error)}") from error
+        return [(key, value) for key, value in last.items() if key is not None and value is not None]
+
+    def bounds(self, where: TopicPartition) -> tuple[int, int]:
+        """First offset kept, and the one behind the last."""
+        partition = KafkaTopicPartition(*where)
+        try:
+            first = self._consumer.beginning_offsets([partition], timeout_ms=self._ms)[partition]
+            return first, self._consumer.end_offsets([partition], timeout_ms=self._ms)[partition]
+        except KafkaError as error:
+            raise RetriableError(f"asking for the log's bounds: {_say(error)}") from error
+
+    def start(self, where: TopicPartition, offset: int) -> None:
+        """Begin to read here."""
+        partition = KafkaTopicPartition(*where)
+        self._consumer.seek(partition, offset)
+        self._consumer.resume(partition)
+
+    def lag(self, where: TopicPartition) -> int | None:
+        """Messages between the reading position and the log's end, as the last fetch told it."""
+        partition = KafkaTopicPartition(*where)
+        if partition not in self._consumer.assignment() or partition in self._consumer.paused():
+            return None
+        end = self._consumer.highwater(partition)
+        return None if end is None else max(end - (self._consumer.position(partition, timeout_ms=self._ms) or 0), 0)
+
+    def deliver(
+        self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
+    ) -> None:
+        """Publish outputs, then state, so that state is never ahead of an event; then commit."""
+        for messages in (outputs, state):
+            self._publish(messages)
+        offsets = {
+            KafkaTopicPartition(*where): OffsetAndMetadata(position.offset, encode_metadata(position), -1)
+            for where, position in positions.items()
+        }
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets, timeout_ms=self._ms)
+        except FencedInstanceIdError:
+            raise self._fenced() from None
+        except _REBALANCED:
+            return  # the partitions have moved: their next owner does this work again
+        except KafkaError as error:
+            raise RetriableError(f"committing: {_say(error)}") from error
+
+    def _publish(self, messages: Sequence[Outgoing]) -> None:
+        if not messages:
+            return
+        try:
+            futures = [
+                self._producer.send(
+                    message.topic,
+                    value=message.value,
+                    key=message.key,
+                    headers=list(message.headers),
+                    partition=message.partition,
+                )
+                for message in messages
+            ]
+            self._producer.flush(timeout=self._timeout_s)
+            for future in futures:
+                future.get(timeout=0)
+        except KafkaError as error:
+            raise RetriableError(f"publishing: {_say(error)}") from error
+
+    def _fenced(self) -> FencedError:
+        instance = self._config.delivery.instance_id
+        return FencedError(f"another process runs as instance '{instance}': give each daemon its own instance_id")
+
+    @property
+    def _ms(self) -> int:
+        return int(self._timeout_s * 1000)
+
+    def close(self) -> None:
+        """Leave (a static member keeps its partitions until its session ends) and close both clients."""
+        self._producer.close(timeout=5)
+        self._consumer.close(autocommit=False, timeout_ms=5000)
+
+
+def _messages(where: tuple[str, int], records: Sequence[Any]) -> Messages:
+    """Columns of a fetched batch; one transposition instead of a loop per field."""
+    fields = list(zip(*records, strict=True))
+    offsets = list(fields[3])
+    return Messages(
+        *where, offsets[-1] + 1, offsets, list(fields[4]), list(fields[7]), list(fields[6]), list(fields[8])
+    )
+
+
+def _say(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

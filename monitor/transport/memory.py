@@ -1,0 +1,159 @@
+"""A message log in memory, for tests and for streams without a broker: topics, groups, committed positions."""
+
+import threading
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from monitor.columns import Headers, Messages
+from monitor.errors import FatalError
+from monitor.state import Position
+from monitor.transport import Outgoing, Polled, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message in the log."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+
+@dataclass(slots=True)
+class _Group:
+    positions: dict[TopicPartition, Position] = field(default_factory=dict)
+    members: list["MemoryTransport"] = field(default_factory=list)
+
+
+class MemoryBroker:
+    """Topics with their partitions; `append` and `read` are all a producer and a reader need."""
+
+    def __init__(self, topics: dict[str, int]) -> None:
+        self.log: dict[TopicPartition, list[Record]] = {
+            (topic, partition): [] for topic, partitions in topics.items() for partition in range(partitions)
+        }
+        self.topics = dict(topics)
+        self.groups: dict[str, _Group] = {}
+        self.trimmed: dict[TopicPartition, int] = {}
+        self.grown = threading.Condition()
+
+    def append(self, message: Outgoing, timestamp_ms: int = -1) -> TopicPartition:
+        """Add a message to its partition, or to the one that its key chooses."""
+        count = self.topics.get(message.topic)
+        if count is None:
+            raise FatalError(f"topic {message.topic} does not exist")
+        partition = message.partition
+        if partition is None:
+            partition = zlib.crc32(message.key or b"") % count
+        with self.grown:
+            record = Record(message.key, message.value, tuple(message.headers), timestamp_ms)
+            self.log[message.topic, partition].append(record)
+            self.grown.notify_all()
+        return message.topic, partition
+
+    def read(self, topic: str) -> list[Record]:
+        """All messages of a topic, partition by partition."""
+        return [record for where, records in sorted(self.log.items()) if where[0] == topic for record in records]
+
+    def trim(self, where: TopicPartition, before: int) -> None:
+        """Forget messages before an offset, as retention does."""
+        self.trimmed[where] = before
+
+
+class MemoryTransport:
+    """A member of a group on a `MemoryBroker`; partitions are split by range over the members."""
+
+    def __init__(
+        self, broker: MemoryBroker, topic: str, state_topic: str, group: str = "tocsin", max_messages: int = 10_000
+    ) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._state_topic = state_topic
+        self._max_messages = max_messages
+        self._group = broker.groups.setdefault(group, _Group())
+        self._group.members.append(self)
+        self._assigned: dict[TopicPartition, int | None] = {}
+
+    def _owned(self) -> list[TopicPartition]:
+        """This member's share of the partitions."""
+        count, members = self._broker.topics[self._topic], self._group.members
+        place = members.index(self)
+        low, high = place * count // len(members), (place + 1) * count // len(members)
+        return [(self._topic, partition) for partition in range(low, high)]
+
+    def poll(self, max_wait_s: float) -> Polled:
+        """Messages of all started partitions; a change of members is told first."""
+        owned = self._owned()
+        polled = Polled(
+            [where for where in self._assigned if where not in owned],
+            [where for where in owned if where not in self._assigned],
+        )
+        for where in polled.revoked:
+            del self._assigned[where]
+        for where in polled.assigned:
+            self._assigned[where] = None
+        with self._broker.grown:
+            if not polled.assigned and not polled.revoked and not self._waiting():
+                self._broker.grown.wait(max_wait_s)
+            polled.messages = [self._take(where, start) for where, start in self._waiting()]
+        return polled
+
+    def _waiting(self) -> list[tuple[TopicPartition, int]]:
+        return [
+            (where, start)
+            for where, start in self._assigned.items()
+            if start is not None and start < len(self._broker.log[where])
+        ]
+
+    def _take(self, where: TopicPartition, start: int) -> Messages:
+        records = self._broker.log[where][start : start + self._max_messages]
+        self._assigned[where] = end = start + len(records)
+        return Messages(
+            *where,
+            end,
+            list(range(start, end)),
+            [record.timestamp_ms for record in records],
+            [record.value for record in records],
+            [record.key for record in records],
+            [record.headers for record in records],
+        )
+
+    def committed(self, where: TopicPartition) -> Position | None:
+        """The group's committed position."""
+        return self._group.positions.get(where)
+
+    def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
+        """The last value of each key in the state partition of the same number."""
+        last = {record.key: record.value for record in self._broker.log[self._state_topic, where[1]]}
+        return [(key, value) for key, value in last.items() if key is not None and value is not None]
+
+    def bounds(self, where: TopicPartition) -> tuple[int, int]:
+        """First offset kept, and the one behind the last."""
+        return self._broker.trimmed.get(where, 0), len(self._broker.log[where])
+
+    def start(self, where: TopicPartition, offset: int) -> None:
+        """Begin to read here."""
+        if where not in self._assigned:
+            raise FatalError(f"{where} is not assigned")
+        self._assigned[where] = offset
+
+    def lag(self, where: TopicPartition) -> int | None:
+        """Messages not yet read."""
+        start = self._assigned.get(where)
+        return None if start is None else len(self._broker.log[where]) - start
+
+    def deliver(
+        self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
+    ) -> None:
+        """Append outputs and state, then keep the positions of partitions that are still this member's."""
+        for message in [*outputs, *state]:
+            self._broker.append(message)
+        self._group.positions.update({where: at for where, at in positions.items() if where in self._assigned})
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self in self._group.members:
+            self._group.members.remove(self)
+        self._assigned.clear()

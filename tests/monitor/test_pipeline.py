@@ -1,0 +1,205 @@
+"""The step over columns: what is scored, what rings, what is kept, and that a restart changes none of it."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.assembly import assemble
+from monitor.columns import Messages
+from monitor.config import parse
+from monitor.state import Position
+from monitor.wire import scores_batch
+from tests import models
+
+T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
+WHERE = ("tocsin.readings", 0)
+
+
+def configuration(**detector):
+    return parse(
+        {
+            "input": {"ts_unit": "s", "idle_limit_s": 30},
+            "detectors": [
+                {"name": "d", "model": "unused", "assets": ["pump-*"], "alarm_budget_per_day": 4000} | detector
+            ],
+        }
+    )
+
+
+def assembly(config=None, **model):
+    config = config or configuration()
+    return assemble(config, {detector.name: models.model(**model) for detector in config.detectors})
+
+
+def wide(asset, second, *values, names=("a", "b")):
+    return json.dumps({"asset": asset, "ts": T0 + second, "values": dict(zip(names, values, strict=True))}).encode()
+
+
+def messages(values, first_offset=0, where=WHERE):
+    count = len(values)
+    offsets = list(range(first_offset, first_offset + count))
+    return Messages(*where, first_offset + count, offsets, [-1] * count, list(values), [None] * count, [()] * count)
+
+
+def feed(made, values, first_offset=0):
+    batch = messages(values, first_offset)
+    columns = made.decoder.decode(batch)
+    return made.pipeline.step({WHERE: (columns, batch.next_offset)}), columns
+
+
+def started(made, position=None, state=()):
+    made.pipeline.assign(WHERE, position or Position(0, 0), state)
+    return made
+
+
+def scores_of(output):
+    rows = [row for _, scores in output.scores for row in scores_batch(scores).to_pylist()]
+    return {(row["asset"], row["window_end"].timestamp() - T0): row for row in rows}
+
+
+def test_closed_windows_are_scored_with_p_value_and_limit():
+    made = started(assembly())
+    output, _ = feed(made, [wide("pump-1", second, 0.2, 0.6) for second in range(8)])
+    found = scores_of(output)
+    assert sorted(end for _, end in found) == [3, 5, 7]
+    assert found["pump-1", 7]["score"] == pytest.approx(0.4)
+    assert found["pump-1", 7]["p_value"] == pytest.approx(0.6)
+    assert found["pump-1", 7]["channel_scores"] == pytest.approx([0.1, 0.3])
+
+
+def test_window_with_too_little_observed_is_not_scored_and_counts_as_such():
+    made = started(assembly(min_observed=0.9))
+    output, _ = feed(made, [wide("pump-1", second, 0.2, None) for second in range(8)])
+    assert output.counts.windows == 4
+    assert output.counts.windows_not_scored == 4
+    assert output.scores == []
+
+
+def test_one_event_is_one_incident_with_its_channels_in_order_of_contribution():
+    made = started(assembly())
+    quiet = [wide("pump-1", second, 0.1, 0.1) for second in range(20)]
+    loud = [wide("pump-1", second, 1.0, 5.0) for second in range(20, 40)]
+    calm = [wide("pump-1", second, 0.1, 0.1) for second in range(40, 60)]
+    output, _ = feed(made, quiet + loud + calm)
+    raised, cleared = output.transitions
+    assert (raised.transition.kind, cleared.transition.kind) == ("raised", "cleared")
+    assert (raised.transition.incident.seq, cleared.transition.incident.seq) == (1, 2)
+    assert [c.channel for c in cleared.transition.incident.channels] == ["b", "a"]
+    assert cleared.transition.incident.channels[0].seen == pytest.approx(5.0)
+    assert cleared.transition.incident.channels[0].expected == 0.0
+    assert T0 + 19 <= raised.transition.incident.start / 1e9 <= T0 + 22
+    assert T0 + 39 <= cleared.transition.incident.last_over / 1e9 <= T0 + 44
+
+
+def test_asset_without_a_detector_is_counted_and_is_no_dead_letter():
+    made = started(assembly())
+    output, columns = feed(made, [wide("valve-1", 0, 1.0, 1.0)])
+    assert (output.counts.unwatched, columns.dead, output.scores) == (1, [], [])
+
+
+def test_two_detectors_on_one_asset_have_their_own_channels_and_grids():
+    config = parse(
+        {
+            "input": {"ts_unit": "s"},
+            "detectors": [
+                {"name": "fast", "model": "x", "assets": ["pump-*"]},
+                {"name": "slow", "model": "y", "assets": ["pump-1"]},
+            ],
+        }
+    )
+    fast, slow = models.model(), models.model(channels=("b", "c"), window=2, stride=1, period_ms=5000)
+    made = started(assemble(config, {"fast": fast, "slow": slow}))
+    values = [wide("pump-1", s, 0.1, 0.2, 0.6, names="abc") for s in range(20)]
+    output, _ = feed(made, values + [wide("pump-2", 0, 1.0, 1.0)])
+    by_detector = {scores.detector: scores for _, scores in output.scores}
+    assert by_detector["fast"].score == pytest.approx([0.15] * len(by_detector["fast"].score))
+    assert by_detector["slow"].score == pytest.approx([0.4] * len(by_detector["slow"].score))
+    assert list(by_detector["slow"].window_end // 10**9 - T0) == [5, 10, 15]
+
+
+def test_model_that_gives_nan_is_a_fault_of_the_model_and_never_normal():
+    config = configuration()
+    broken = models.model()
+    broken = type(broken)(
+        broken.metadata, "none", lambda w, outputs: [np.full_like(r, np.nan) for r in models.score(w, outputs)]
+    )
+    made = started(assemble(config, {"d": broken}))
+    output, _ = feed(made, [wide("pump-1", second, 0.2, 0.6) for second in range(8)])
+    assert output.counts.model_faults == 3
+    assert output.scores == []
+
+
+def test_silent_partition_is_closed_by_hand_and_the_close_is_kept():
+    made = started(assembly())
+    feed(made, [wide("pump-1", second, 0.2, 0.6) for second in range(8)])
+    output = made.pipeline.close_silent([WHERE])
+    assert sorted(end for _, end in scores_of(output)) == [9]
+    [(_, key, entry)] = output.state
+    assert key == ("tocsin.readings", "pump-1", "d")
+    assert entry.closes[0].closed_to == T0 + 8
+
+
+@st.composite
+def plants(draw):
+    """Readings of three pumps with bursts over the limit, out of order, late, missing, with silent spells."""
+    now, readings = 0, []
+    for _ in range(draw(st.integers(1, 80))):
+        now += draw(st.sampled_from([0, 0, 1, 1, 2, 9, 45]))
+        value = draw(st.sampled_from([0.1, 0.1, 0.5, 3.0, None]))
+        asset = draw(st.sampled_from(["pump-1", "pump-2", "pump-3"]))
+        readings.append(wide(asset, max(now - draw(st.sampled_from([0, 0, 0, 1, 6])), 0), value, value))
+    return readings
+
+
+def run(readings, cut, silent, restart):
+    """Scores and events of a run that reads up to `cut`, may be closed by the clock there, and may be restarted."""
+    config = configuration(on_delay_s=2, off_delay_s=4)
+    made = started(assembly(config))
+    outputs = [feed(made, readings[:cut])[0]]
+    if silent:
+        outputs.append(made.pipeline.close_silent([WHERE]))
+    if restart:
+        state = {key: entry for output in outputs for _, key, entry in output.state}
+        position = outputs[-1].positions[WHERE]
+        made = started(assembly(config), position, list(state.items()))
+        refill, _ = feed(made, readings[position.low : cut], position.low)
+        assert (scores_of(refill), refill.transitions, refill.counts.late) == ({}, [], 0)
+    outputs.append(feed(made, readings[cut:], cut)[0])
+    scores = [row for output in outputs for row in scores_of(output).items()]
+    assert len(scores) == len(dict(scores)), "a window was scored twice"
+    return dict(scores), by_asset(outputs), outputs[-1].positions[WHERE]
+
+
+def by_asset(outputs):
+    """Transitions in their order within each asset: between assets no order is promised."""
+    return sorted((told for output in outputs for told in output.transitions), key=lambda told: told.asset)
+
+
+@settings(max_examples=200, deadline=None)
+@given(plants(), st.data())
+def test_restart_at_any_commit_gives_the_same_scores_events_and_position(readings, data):
+    cut = data.draw(st.integers(0, len(readings)))
+    silent = data.draw(st.booleans())
+    assert run(readings, cut, silent, restart=True) == run(readings, cut, silent, restart=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(plants(), st.data())
+def test_outputs_that_were_delivered_but_not_committed_are_the_same_when_delivered_again(readings, data):
+    """A crash between delivery and commit: state is ahead of the position, and every event keeps its id."""
+    config = configuration(on_delay_s=2, off_delay_s=4)
+    commit, crash = sorted(data.draw(st.tuples(st.integers(0, len(readings)), st.integers(0, len(readings)))))
+    made = started(assembly(config))
+    first, _ = feed(made, readings[:commit])
+    lost, _ = feed(made, readings[commit:crash], commit)
+    state = {key: entry for output in (first, lost) for _, key, entry in output.state}
+    position = first.positions[WHERE]
+    second = started(assembly(config), position, list(state.items()))
+    feed(second, readings[position.low : commit], position.low)
+    again, _ = feed(second, readings[commit:], commit)
+    undisturbed, _ = feed(started(assembly(config)), readings)
+    assert scores_of(first) | scores_of(again) == scores_of(undisturbed)
+    assert by_asset([first, lost, again]) == by_asset([undisturbed])
