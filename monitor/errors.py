@@ -1,13 +1,13 @@
 """What can go wrong, sorted by what an operator should do about it.
 
-    TocsinError
-    ├── RetriableError          wait: the broker is away, the call may succeed later
-    ├── InvalidReading          nothing: the message is a dead letter, the partition moves on
-    ├── InvalidModel            export the model again; the daemon keeps the one it has
-    ├── InvalidConfiguration    correct the named setting and start again
-    ├── InvalidData             correct the named file
-    ├── FencedError             another process has this instance id: stop one of the two
-    └── FatalError              read the sentence; the process ends
+TocsinError
+├── RetriableError          wait: the broker is away, the call may succeed later
+├── InvalidReading          nothing: the message is a dead letter, the partition moves on
+├── InvalidModel            export the model again; the daemon keeps the one it has
+├── InvalidConfiguration    correct the named setting and start again
+├── InvalidData             correct the named file
+├── FencedError             another process has this instance id: stop one of the two
+└── FatalError              read the sentence; the process ends
 """
 
 

@@ -208,7 +208,14 @@ class WindowStore:
         self.closed[row[new]] = self.grid.closed_by(ts[new])
 
     def _place_in_rounds(
-        self, row: Ints, ts: Ints, bucket: Ints, upto: Ints, values: Floats, offset: Ints, out: list[Closed] | None
+        self,
+        row: Ints,
+        ts: Ints,
+        bucket: Ints,
+        upto: Ints,
+        values: Floats,
+        offset: Ints,
+        out: list[Closed] | None,
     ) -> None:
         """Place on-time readings, each asset's up to where its ring would wrap; close, and go on with the rest."""
         while len(row):
