@@ -35,7 +35,7 @@ def fitted(family: str, seed: int = 0, epochs: int = 12) -> Scorer:
     torch.manual_seed(seed)
     windows = plant(200)
     scorer = Scorer(scaling_of(windows.reshape(-1, C)), FAMILIES[family].build(Shape(W, C, 32, K)))
-    args = FitArgs(files=(), name="law", epochs=epochs, seed=seed, batch=16, learning_rate=3e-3)
+    args = FitArgs(files=(), name="law", epochs=epochs, seed=seed)
     learn(scorer, FAMILIES[family], torch.from_numpy(windows), torch.from_numpy(plant(40, 1)), args)
     return scorer
 

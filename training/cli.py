@@ -49,10 +49,11 @@ def fit(
     asset: Annotated[str, typer.Option(help="Asset to train on; names the asset of files without that column.")] = "",
     latent: Annotated[int, typer.Option(help="Size of the narrowest layer.")] = 16,
     hidden: Annotated[int, typer.Option(help="Size of the hidden layers.")] = 128,
-    batch: Annotated[int, typer.Option(help="Windows in a training step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Step size of the Adam optimiser.")] = 1e-3,
+    batch: Annotated[int, typer.Option(help="Most windows in a training step.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Step size of the Adam optimiser.")] = 2e-3,
     min_observed: Annotated[float, typer.Option(help="Share of a window's values that must be there.")] = 0.5,
     accelerator: Annotated[str, typer.Option(help="Lightning's: cpu, gpu, auto.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads; more help only where windows are large.")] = 1,
     revision: Annotated[str, typer.Option(help="Any text to keep in the model, such as a commit.")] = "",
 ) -> None:
     """Fit and export one model, with a progress bar."""
@@ -84,6 +85,7 @@ def fit(
             learning_rate=learning_rate,
             seed=seed,
             accelerator=accelerator,
+            threads=threads,
             revision=revision,
         )
 

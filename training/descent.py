@@ -19,8 +19,8 @@ class Recipe:
 
     epochs: int = 40
     patience: int = 6  # epochs without a better validation loss
-    batch: int = 64
-    learning_rate: float = 1e-3
+    batch: int = 128
+    learning_rate: float = 2e-3
     seed: int = 0
     accelerator: str = "cpu"
 

@@ -1,7 +1,8 @@
 """Fit a model from recorded data: read `fit` from top to bottom."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ from training.models import Family, Shape, family_named
 from training.scorer import Scorer, network_input, scaling_of
 
 SCORING_CHUNK = 1024  # windows at a time
+LEAST_STEPS = 32  # an epoch
+AT_LEAST_ONE = "window", "stride", "hidden", "latent", "epochs", "patience", "batch", "threads"
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
@@ -48,10 +51,11 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
     latent: int = 16
     epochs: int = 40
     patience: int = 6
-    batch: int = 64
-    learning_rate: float = 1e-3
+    batch: int = 128
+    learning_rate: float = 2e-3
     seed: int = 0
     accelerator: str = "cpu"
+    threads: int = 1  # more help only where windows are large, and cost much where cores are shared
     revision: str = ""
 
 
@@ -87,7 +91,8 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
     torch.manual_seed(args.seed)
     shape = Shape(args.window, len(parts.channels), args.hidden, args.latent)
     scorer = Scorer(scaling_of(parts.readings), family.build(shape))
-    curve = learn(scorer, family, train, validation, args, progress)
+    with cpu_threads(args.threads):
+        curve = learn(scorer, family, train, validation, args, progress)
 
     progress("calibrate", 0, 1)
     scores = [score(scorer, part.windows) for part in parts.calibration]
@@ -138,19 +143,11 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
 
 def check(args: FitArgs) -> None:
     """Refuse arguments that cannot work; raises InvalidConfiguration with the argument's name."""
-    least = {
-        "window": 1,
-        "stride": 1,
-        "period_ms": 0,
-        "hidden": 1,
-        "latent": 1,
-        "epochs": 1,
-        "patience": 1,
-        "batch": 1,
-    }
-    for name, lowest in least.items():
-        if getattr(args, name) < lowest:
-            raise InvalidConfiguration(f"{name}: {getattr(args, name)} is below {lowest}")
+    for name in AT_LEAST_ONE:
+        if getattr(args, name) < 1:
+            raise InvalidConfiguration(f"{name}: {getattr(args, name)} is below 1")
+    if args.period_ms < 0:
+        raise InvalidConfiguration(f"period_ms: {args.period_ms} is below 0")
     if not 0 <= args.min_observed <= 1:
         raise InvalidConfiguration(f"min_observed: {args.min_observed} is not between 0 and 1")
     if not args.learning_rate > 0:
@@ -177,8 +174,21 @@ def learn(
         return []
     from training.descent import Recipe, descend  # Lightning takes seconds to import, and a closed form none
 
-    recipe = Recipe(args.epochs, args.patience, args.batch, args.learning_rate, args.seed, args.accelerator)
+    # Few windows in large batches would make too few steps for the epochs that there are.
+    batch = min(args.batch, max(len(train) // LEAST_STEPS, 8))
+    recipe = Recipe(args.epochs, args.patience, batch, args.learning_rate, args.seed, args.accelerator)
     return descend(scorer, family, train, validation, recipe, lambda epoch: progress("learn", epoch, args.epochs))
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def score(scorer: Scorer, windows: NDArray[np.float32]) -> NDArray[np.float64]:
