@@ -120,7 +120,7 @@ def _record_batch(recording: Recording) -> pa.RecordBatch:
 
 
 def _read_table(file: Path) -> pa.Table:
-    readers: dict[str, Callable[[Path], pa.Table]] = {".parquet": pq.read_table, ".csv": _read_csv}
+    readers: dict[str, Callable[[Path], pa.Table]] = {".parquet": _read_parquet, ".csv": _read_csv}
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise InvalidData(f"{file}: only .parquet and .csv files can be read.")
@@ -129,11 +129,15 @@ def _read_table(file: Path) -> pa.Table:
             raise InvalidData(f"{file}: the file is empty.")
         return reader(file)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        kind = "Parquet" if reader is pq.read_table else "CSV"
+        kind = "Parquet" if reader is _read_parquet else "CSV"
         detail = str(error).splitlines()[0].rstrip(".")
         raise InvalidData(f"{file}: not a complete {kind} file ({detail}).") from None
     except OSError as error:
         raise InvalidData(f"{file}: {error.strerror or error}.") from None
+
+
+def _read_parquet(file: Path) -> pa.Table:
+    return pq.read_table(file, partitioning=None)  # a folder called site=3 is no channel
 
 
 def _read_csv(file: Path) -> pa.Table:

@@ -49,10 +49,13 @@ class KafkaCluster:
 
     def __init__(self, home: Path, folder: Path, nodes: int = 1) -> None:
         self.home = home
-        self.ports = [free_port() for _ in range(nodes)]
+        ports: set[int] = set()
+        while len(ports) < 2 * nodes:
+            ports.add(free_port())
+        self.ports, controller_ports = list(ports)[:nodes], list(ports)[nodes:]
         self._folders = [folder / f"node-{node}" for node in range(nodes)]
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * nodes
-        self._write_settings([free_port() for _ in range(nodes)])
+        self._write_settings(controller_ports)
 
     @property
     def bootstrap(self) -> str:

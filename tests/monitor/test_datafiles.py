@@ -105,6 +105,12 @@ def test_readings_are_sorted_by_time_and_equal_times_keep_their_order(tmp_path: 
     assert recording.values[:, 0].tolist() == [2, 4, 1, 3]
 
 
+def test_a_folder_with_an_equals_sign_is_no_channel(tmp_path: Path) -> None:
+    folder = tmp_path / "site=3"
+    folder.mkdir()
+    assert read_recording(write(folder, {"ts": [1], "flow": [1.0]})).channels == ["flow"]
+
+
 def test_an_asset_called_007_keeps_its_zeros(tmp_path: Path) -> None:
     file = tmp_path / "plant.csv"
     file.write_text("ts;asset;flow\n1000;007;1.5\n")
