@@ -1,7 +1,4 @@
-"""The dashboard's entry script: Streamlit runs it from top to bottom for each viewer and each click.
-
-The feed and the picture of the plant are made once and shared by all viewers.
-"""
+"""The dashboard's entry script: Streamlit runs it from top to bottom for each viewer and each click."""
 
 import sys
 from functools import partial
@@ -9,13 +6,9 @@ from functools import partial
 import streamlit as st
 
 from dashboard.components import STATIC
-from dashboard.feed import Feed
-from dashboard.live import Plant
-from dashboard.names import ChannelNames
 from dashboard.views.asset import asset_page
 from dashboard.views.fleet import fleet_page
-from dashboard.views.shared import Shared
-from monitor.config import load
+from dashboard.views.shared import shared
 
 # Streamlit's own spacing is made for documents; a wall of tiles wants the room.
 STYLE = """
@@ -27,21 +20,12 @@ STYLE = """
 """
 
 
-def make_shared(config_path: str) -> Shared:
-    """Start the feed; once in the life of the process."""
-    config = load(config_path)
-    plant = Plant()
-    feed = Feed(config, plant)
-    feed.start()
-    return Shared(config, plant, feed, ChannelNames(config.detectors))
-
-
 def main(config_path: str) -> None:
     """Draw the page that the address names."""
     st.set_page_config(page_title="Tocsin", page_icon=str(STATIC / "icon.svg"), layout="wide")
     st.logo(str(STATIC / "logo.svg"), size="large")
     st.html(STYLE)
-    all_viewers = st.cache_resource(make_shared, show_spinner=False)(config_path)
+    all_viewers = shared(config_path)
     asset = st.Page(partial(asset_page, all_viewers), title="Asset", url_path="asset", icon=":material/show_chart:")
     fleet = st.Page(
         partial(fleet_page, all_viewers, asset),

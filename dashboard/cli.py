@@ -43,7 +43,10 @@ def run(config: Path, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM; blocks, and must be called from the main thread."""
     from streamlit.web import bootstrap
 
+    from dashboard.views.shared import shared
+
     script = str(Path(__file__).with_name("app.py"))
+    shared(str(config.resolve()))
     options = streamlit_options(host, port)
     bootstrap.load_config_options(options)
     bootstrap.run(script, False, [str(config.resolve())], options)

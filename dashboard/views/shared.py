@@ -1,11 +1,12 @@
 """What every page is given: the parts of the dashboard that all viewers share."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from dashboard.feed import Feed
 from dashboard.live import Plant
 from dashboard.names import ChannelNames
-from monitor.config import Config
+from monitor.config import Config, load
 
 UPDATE_S = 1.0
 
@@ -18,6 +19,16 @@ class Shared:
     plant: Plant
     feed: Feed
     names: ChannelNames
+
+
+@cache
+def shared(config_path: str) -> Shared:
+    """Start the feed, once in the life of the process; the server does so before the first viewer comes."""
+    config = load(config_path)
+    plant = Plant()
+    feed = Feed(config, plant)
+    feed.start()
+    return Shared(config, plant, feed, ChannelNames(config.detectors))
 
 
 def nothing() -> None:
