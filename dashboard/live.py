@@ -58,6 +58,7 @@ class Plant:
     _series: dict[tuple[str, str], Series] = field(default_factory=dict)
     _incidents: dict[str, IncidentEvent] = field(default_factory=dict)
     _rows: int = MOST_ROWS
+    _nbytes: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -115,16 +116,19 @@ class Plant:
     def nbytes(self) -> int:
         """Memory of all rings."""
         with self._lock:
-            return sum(series.nbytes for series in self._series.values())
+            return self._nbytes
 
     def _append(self, asset: str, detector: str, version: str, points: Points, arrived_s: float) -> int:
         key = (asset, detector)
         series = self._series.get(key)
         if series is None:
             if len(self._series) >= self.bounds.assets:
-                self._series.pop(min(self._series, key=lambda k: self._series[k].arrived_s))
+                silent = min(self._series, key=lambda k: self._series[k].arrived_s)
+                self._nbytes -= self._series.pop(silent).nbytes
             series = self._series[key] = Series(asset, detector)
+        before = series.nbytes
         taken = series.append(points, self._rows)
+        self._nbytes += series.nbytes - before
         if taken:
             series.model_version, series.arrived_s = version, arrived_s
             self.newest_ns = max(self.newest_ns, series.newest_ns)
@@ -132,11 +136,12 @@ class Plant:
 
     def _keep_in_memory(self) -> None:
         """Halve the longest past that an asset may have, until all rings together are within their bound."""
-        while self._rows > FEWEST_ROWS and self.nbytes() > self.bounds.memory_bytes:
+        while self._rows > FEWEST_ROWS and self._nbytes > self.bounds.memory_bytes:
             self._rows = max(self._rows // 2, FEWEST_ROWS)
             for series in self._series.values():
                 if series.rows > self._rows:
                     series.resize(self._rows)
+            self._nbytes = sum(series.nbytes for series in self._series.values())
 
     def _drop_an_incident(self) -> None:
         """Forget the oldest incident that has ended, else the oldest: an open one is worth more than a past one."""

@@ -5,6 +5,7 @@ const { mounted, Sequence } = await import(`./mount.js${search}`);
 const { StateBadge, StatusLine, clock, duration, el, emptyText, palette, say, short, times } = await import(`./dom.js${search}`);
 
 const SPARK_POINTS = 120;
+const FEW_TILES = 6; // so many have room for larger tiles
 const SPARK_LOW = -1.5; // decades under the limit at which the sparkline ends
 const SPARK_HIGH = 0.5; // decades over it that are always in the picture
 
@@ -140,6 +141,8 @@ class Fleet {
     });
     this.empty.hidden = data.tiles.length > 0;
     this.list.hidden = !this.empty.hidden;
+    this.summary.hidden = !this.empty.hidden;
+    this.list.classList.toggle("few", data.tiles.length <= FEW_TILES);
     say(this.empty, emptyText(data.status));
     this.status.set(data.status);
     this.status.node.hidden = !this.empty.hidden && Boolean(data.status.waiting_for);

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from monitor.broker import free_port
 from monitor.topics import Topics
-from tests.dashboard.plant import Publisher
+from tests.dashboard.plant import Publisher, write_model
 from tests.kafka_cluster import unique
 from tests.require import require
 
@@ -64,7 +64,8 @@ def running_dashboard(publisher: Publisher, folder: Path) -> Iterator[Dashboard]
     port = free_port()
     config = folder / "tocsin.toml"
     topics = f'scores = "{publisher.topics.scores}"\nanomalies = "{publisher.topics.anomalies}"'
-    config.write_text(f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"\n[topics]\n{topics}\n')
+    detector = f'[[detectors]]\nname = "pumps"\nmodel = "{write_model(folder)}"\nassets = ["*"]'
+    config.write_text(f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"\n[topics]\n{topics}\n{detector}\n')
     command = [sys.executable, "-m", "dashboard.cli", "--config", str(config), "--port", str(port)]
     with (folder / "dashboard.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)

@@ -20,6 +20,19 @@ UPDATES = 12
 
 WATCH_FRAMES = Path(__file__).with_name("watch_frames.js").read_text(encoding="utf-8")
 
+LOSE_AN_UPDATE = """
+async () => {
+  const loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
+  const { Sequence } = await import(loaded.find((name) => name.includes("/mount.js")));
+  const accept = Sequence.prototype.accept;
+  Sequence.prototype.accept = function () {
+    Sequence.prototype.accept = accept;
+    window.lost = true;
+    return null;
+  };
+}
+"""
+
 
 def state_of(page: Page, asset: str) -> str:
     """The word on an asset's tile."""
@@ -104,6 +117,17 @@ def test_a_name_that_is_markup_is_shown_as_text(dashboard: Dashboard, look: Call
     expect(page.locator(".bars .name").first).to_have_text(MARKUP)
     expect(page.locator("img[src=x]")).to_have_count(0)
     assert page.title() != "broken"
+
+
+def test_a_page_that_missed_an_update_asks_for_everything(dashboard: Dashboard, look: Callable[..., Watched]) -> None:
+    dashboard.publisher.send_scores(scores("pump-1", 0, 100))
+    page = opened(look(f"{dashboard.url}/asset?asset=pump-1").page)
+    page.evaluate(LOSE_AN_UPDATE)
+    for k in (100, 101):
+        dashboard.publisher.send_scores(scores("pump-1", k, 1))
+        page.wait_for_function("k => window.lost || k > 100", arg=k)
+    expect(page.locator(".status")).to_contain_text("102 windows")
+    expect(page.locator(".chart:visible canvas")).to_have_count(9)
 
 
 def test_an_open_page_says_that_it_waits_for_the_broker(tmp_path: Path, look: Callable[..., Watched]) -> None:

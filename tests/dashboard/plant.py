@@ -3,11 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
+import onnx
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
+from onnx import TensorProto, helper
 
+from monitor.modelfile import (
+    METADATA_KEY,
+    MODEL_FILE,
+    SCHEMA,
+    Calibration,
+    Channel,
+    ModelMetadata,
+    Tail,
+    Training,
+    encode_metadata,
+    set_current,
+)
 from monitor.topics import Topics
 from monitor.wire import (
     Contribution,
@@ -67,7 +82,7 @@ def incident(
 ) -> IncidentEvent:
     """An incident event from window `start`; with an `end` it is the one that clears it."""
     names = names or channel_names(8)
-    share = np.array([0.52, 0.27, 0.09, 0.05, 0.03, 0.02, 0.01, 0.01])[: len(names)]
+    share = 0.52 * 0.48 ** np.arange(len(names))
     decided = start + 1 if end is None else end
     return IncidentEvent(
         incident_id=incident_id("tocsin.readings", 0, asset, "pumps", START_NS + start * STEP_NS),
@@ -94,6 +109,34 @@ def incident(
             for i, (n, s) in enumerate(zip(names, share, strict=False))
         ),
     )
+
+
+def write_model(folder: Path, channels: int = 8) -> Path:
+    """A model directory whose file names the channels; the graph is of no use, since a dashboard never runs it."""
+    metadata = ModelMetadata(
+        schema=SCHEMA,
+        name="pumps",
+        version="7",
+        family="dense",
+        channels=tuple(Channel(n, UNITS[i % 4]) for i, n in enumerate(channel_names(channels))),
+        window=64,
+        stride=8,
+        period_ms=1000,
+        min_observed=0.5,
+        calibration=Calibration(100, 20.0, ((0.0, 0.1), (0.98, 0.5)), Tail(0.5, 0.02, 0.1, 0.05)),
+        training=Training(1000, ("pump-1",), "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "0" * 64),
+        metrics={},
+        created="2026-01-03T00:00:00Z",
+    )
+    value = helper.make_tensor_value_info("window", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Identity", ["window"], ["score"])], "pumps", [value], [value])
+    model = helper.make_model(graph)
+    helper.set_model_props(model, {METADATA_KEY: encode_metadata(metadata)})
+    file = folder / "pumps" / "7" / MODEL_FILE
+    file.parent.mkdir(parents=True)
+    onnx.save(model, file)
+    set_current(folder / "pumps", "7")
+    return folder / "pumps"
 
 
 def moment(window: int) -> datetime:

@@ -13,7 +13,7 @@ from dashboard.names import ChannelNames
 from monitor.broker import EmbeddedBroker
 from monitor.config import Config, Detector, parse
 from monitor.topics import Topics
-from tests.dashboard.plant import Publisher, incident, scores
+from tests.dashboard.plant import Publisher, incident, scores, write_model
 from tests.kafka_cluster import unique
 
 
@@ -121,3 +121,23 @@ def test_the_client_gets_the_settings_of_the_file_that_a_consumer_knows() -> Non
 def test_channels_are_numbered_where_no_model_file_is_in_reach(tmp_path: Path) -> None:
     names = ChannelNames((Detector(name="pumps", model=str(tmp_path / "none"), assets=("*",)),))
     assert [channel.name for channel in names.of("pumps", "1", 2)] == ["channel 1", "channel 2"]
+
+
+def test_channels_have_the_names_and_units_of_the_model_file(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    names = ChannelNames((Detector(name="pumps", model=str(model), assets=("*",)),))
+    assert [(channel.name, channel.unit) for channel in names.of("pumps", "7", 8)][:2] == [
+        ("vibration 1", "mm/s"),
+        ("pressure 1", "bar"),
+    ]
+    assert names.of("pumps", "7", 3)[0].name == "channel 1"
+
+
+def test_a_model_file_that_appears_later_is_found(tmp_path: Path) -> None:
+    now = [0.0]
+    detector = Detector(name="pumps", model=str(tmp_path / "pumps"), assets=("*",))
+    names = ChannelNames((detector,), clock=lambda: now[0])
+    assert names.of("pumps", "7", 8)[0].name == "channel 1"
+    write_model(tmp_path)
+    now[0] = 60.0
+    assert names.of("pumps", "7", 8)[0].name == "vibration 1"
