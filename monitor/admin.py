@@ -201,3 +201,16 @@ def _topic_settings(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, 
         return {}
     found = admin.describe_configs(resources).get("topic", {})
     return {name: {key: str(entry["value"]) for key, entry in keys.items()} for name, keys in found.items()}
+
+
+def partition_counts(config: Config, timeout_s: float = 15.0) -> dict[str, int]:
+    """Partitions of every topic that the broker has; RetriableError where no broker answers."""
+    with _admin(config, timeout_s) as admin:
+        return _partition_counts(admin)
+
+
+def max_message_bytes(config: Config, topic: str, timeout_s: float = 15.0) -> int | None:
+    """What `max.message.bytes` of a topic is set to; None where it is the broker's own."""
+    with _admin(config, timeout_s) as admin:
+        found = _topic_settings(admin, [topic]).get(topic, {}).get("max.message.bytes")
+    return int(found) if found else None

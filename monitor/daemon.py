@@ -44,7 +44,7 @@ class Daemon:
         log: Any,
         metrics: Metrics | None = None,
         clock: Clock | None = None,
-        max_deadletter_bytes: int = 1_048_576,
+        deadletter_limit: int = 1_048_576,
     ) -> None:
         self.metrics = metrics or Metrics()
         self._config = config
@@ -52,7 +52,7 @@ class Daemon:
         self._transport = transport
         self._log = log
         self._clock = clock or Clock()
-        self._publisher = Publisher(config, max_deadletter_bytes)
+        self._publisher = Publisher(config, deadletter_limit)
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._clock.monotonic()
         self._stop = threading.Event()

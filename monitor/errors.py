@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what an operator should do about it.
+"""What can go wrong, sorted by what an operator should do about it::
 
 TocsinError
 ├── RetriableError          wait: the broker is away, the call may succeed later
@@ -20,7 +20,7 @@ class RetriableError(TocsinError):
 
 
 class InvalidReading(TocsinError):
-    """A message that is no reading; `reason` is one of `records.REASONS`, the text is the detail."""
+    """A message that is no reading; `reason` is one of `columns.REASONS`, the text is the detail."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)

@@ -65,7 +65,7 @@ class Decoder:
         max_message_bytes: int = 1_048_576,
     ) -> None:
         self.assets = assets
-        self._channels = routes.channels
+        self.channels = routes.channels
         self._pick: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
         self._default_type = CONTENT_TYPES[encoding]
         self._rules = Rules(assets, routes, NS_PER[ts_unit], int(max_ahead_s * 1e9))
@@ -154,7 +154,7 @@ class Decoder:
         try:
             cells = self._picker(route)(values)
         except KeyError:
-            channels = self._channels[route]
+            channels = self.channels[route]
             found = sum(name in values for name in channels)
             if not found:
                 raise InvalidReading("no_known_channel", f"none of {', '.join(channels)[:200]}") from None
@@ -166,7 +166,7 @@ class Decoder:
             raise InvalidReading("wrong_type", "neither `values` nor `channel`")
         if route == UNWATCHED:
             return (), 0
-        channels = self._channels[route]
+        channels = self.channels[route]
         if reading.channel not in channels:
             return None, 1
         return [reading.value if name == reading.channel else None for name in channels], 0
@@ -174,7 +174,7 @@ class Decoder:
     def _picker(self, route: int) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
         """Takes a wide reading's values in the route's channels; KeyError where one is missing."""
         while len(self._pick) <= route:
-            self._pick.append(_picker(self._channels[len(self._pick)]))
+            self._pick.append(_picker(self.channels[len(self._pick)]))
         return self._pick[route]
 
     def _json_columns(

@@ -24,6 +24,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from monitor.admin import addresses, client_settings
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import FatalError, FencedError, InvalidConfiguration, RetriableError
@@ -57,16 +58,12 @@ OURS = {
 _REBALANCED = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
-def client_settings(client: Any, config: Config) -> dict[str, Any]:
-    """The `[kafka]` table's settings that this client class has; raises on one that none has, or that is ours."""
-    known = set(KafkaConsumer.DEFAULT_CONFIG) | set(KafkaProducer.DEFAULT_CONFIG)
+def _check_table(config: Config) -> None:
+    """Refuse settings in `[kafka]` that the daemon's guarantees rest on."""
     for name in config.kafka:
         if name in OURS:
             instead = f"; use {OURS[name]}" if OURS[name] else ""
             raise InvalidConfiguration(f"kafka.{name}: the daemon sets this itself{instead}")
-        if name not in known:
-            raise InvalidConfiguration(f"kafka.{name}: kafka-python has no such setting")
-    return {name: value for name, value in config.kafka.items() if name in client.DEFAULT_CONFIG}
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -94,6 +91,7 @@ class KafkaTransport:
 
     def __init__(self, config: Config) -> None:
         """Connect; raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting."""
+        _check_table(config)
         delivery = config.delivery
         self._config = config
         self._timeout_s = 30.0
@@ -103,7 +101,7 @@ class KafkaTransport:
             "fetch_max_wait_ms": max(int(delivery.max_wait_s * 1000), 1),
             "heartbeat_interval_ms": max(session_ms // 4, 100),
             "max_partition_fetch_bytes": 8 * 1024 * 1024,
-            **client_settings(KafkaConsumer, config),
+            **client_settings(config.kafka, KafkaConsumer),
             "group_id": delivery.group,
             "group_instance_id": delivery.instance_id,
             "partition_assignment_strategy": [ASSIGNORS[delivery.assignor]],
@@ -114,20 +112,20 @@ class KafkaTransport:
             "isolation_level": "read_committed",
             "allow_auto_create_topics": False,
         }
-        producing = {
-            "max_request_size": 8 * 1024 * 1024,
-            **client_settings(KafkaProducer, config),
+        self._producing = {
+            "max_request_size": 2 * config.input.max_message_bytes + 1024 * 1024,
+            **client_settings(config.kafka, KafkaProducer),
             "acks": "all",
             "enable_idempotence": True,
         }
-        address = config.kafka.get("bootstrap_servers")
+        where = addresses(config.kafka)
         try:
             self._consumer = KafkaConsumer(**settings)
-            self._producer = KafkaProducer(**producing)
+            self._producer = KafkaProducer(**self._producing)
         except KafkaError as error:
-            raise RetriableError(f"no broker answers at {address}: {_say(error)}") from error
+            raise RetriableError(f"no broker answers at {where}: {_say(error)}") from error
         except (ValueError, TypeError, AssertionError, OSError) as error:
-            raise InvalidConfiguration(f"[kafka] with {address}: {error}") from None
+            raise InvalidConfiguration(f"[kafka] with {where}: {error}") from None
         self._rebalances.consumer = self._consumer
         self._consumer.subscribe([config.topics.readings], listener=self._rebalances)
 
@@ -156,7 +154,7 @@ class KafkaTransport:
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """The last value of each key in the state partition of the same number, read to its end."""
         state = KafkaTopicPartition(self._config.topics.state, where[1])
-        settings = client_settings(KafkaConsumer, self._config)
+        settings = client_settings(self._config.kafka, KafkaConsumer)
         last: dict[bytes, bytes | None] = {}
         try:
             reader = KafkaConsumer(
@@ -236,6 +234,15 @@ class KafkaTransport:
             self._producer.flush(timeout=self._timeout_s)
             for future in futures:
                 future.get(timeout=0)
+        except KafkaError as error:
+            self._renew_producer()
+            raise RetriableError(f"publishing: {_say(error)}") from error
+
+    def _renew_producer(self) -> None:
+        """After any failure a new producer: an idempotent one that lost a message refuses all that follow."""
+        self._producer.close(timeout=0)
+        try:
+            self._producer = KafkaProducer(**self._producing)
         except KafkaError as error:
             raise RetriableError(f"publishing: {_say(error)}") from error
 

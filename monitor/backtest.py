@@ -1,0 +1,145 @@
+"""`tocsin backtest`: the daemon's own step over recorded readings, without a broker."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from monitor.assembly import Assembly
+from monitor.columns import Block, Columns
+from monitor.config import Config
+from monitor.encode import partition_of
+from monitor.errors import InvalidData
+from monitor.pipeline import Output
+from monitor.publish import Publisher
+from monitor.recording import Recording
+from monitor.routes import UNWATCHED
+from monitor.state import Position
+from monitor.wire import SCORES_SCHEMA, SCORES_SCHEMA_WITH_EXPECTED, IncidentEvent, scores_batch
+
+CHUNK = 10_000  # readings a step
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a backtest did."""
+
+    readings: int = 0
+    windows: int = 0
+    windows_not_scored: int = 0
+    incidents: int = 0
+    unwatched: int = 0
+
+
+def outputs(assembly: Assembly, recording: Recording, topic: str, partitions: int) -> Iterator[Output]:
+    """Steps over a recording in order of event time; assets lie on partitions as a Kafka producer puts them.
+
+    At the end every partition is closed, as the daemon closes one that has fallen silent.
+    """
+    pipeline = assembly.pipeline
+    homes = np.array([partition_of(name, partitions) for name in recording.assets], np.int64)
+    where = [(topic, partition) for partition in range(partitions)]
+    for each in where:
+        pipeline.assign(each, Position(0, 0), ())
+    next_offset = dict.fromkeys(where, 0)
+    for start in range(0, len(recording), CHUNK):
+        part = recording.take(slice(start, start + CHUNK))
+        partition = homes[part.asset]
+        batches = {}
+        for number in np.unique(partition).tolist():
+            each = (topic, number)
+            mine = part.take(partition == number)
+            batches[each] = (columns(assembly, mine, next_offset[each]), next_offset[each] + len(mine))
+            next_offset[each] += len(mine)
+        yield pipeline.step(batches)
+    yield pipeline.close_silent(where)
+
+
+def columns(assembly: Assembly, recording: Recording, first_offset: int) -> Columns:
+    """Readings as the decoder would give them, had each been a message of its own."""
+    assets = assembly.decoder.assets
+    codes = np.array([assets.code(name) for name in recording.assets], np.int64)[recording.asset]
+    routes = np.array(assets.routes)[codes]
+    column = {name: number for number, name in enumerate(recording.channels)}
+    blocks = []
+    for route in np.unique(routes).tolist():
+        index = np.flatnonzero(routes == route)
+        names = assembly.decoder.channels[route]
+        values = np.full((len(index), len(names)), np.nan, np.float32)
+        known = [name for name in names if name in column]
+        if names and not known:
+            raise InvalidData(f"the recording has none of the model's channels: {', '.join(names)[:200]}")
+        for name in known:
+            values[:, names.index(name)] = recording.values[index, column[name]]
+        blocks.append(Block(route, index, values))
+    unwatched = int(np.count_nonzero(routes == UNWATCHED))
+    offsets = first_offset + np.arange(len(recording), dtype=np.int64)
+    return Columns(codes, recording.ts, offsets, np.zeros_like(offsets), blocks, unwatched=unwatched)
+
+
+def backtest(
+    config: Config,
+    assembly: Assembly,
+    recording: Recording,
+    out: str | os.PathLike[str],
+    partitions: int = 1,
+    on_progress: Callable[[int], object] = lambda readings: None,
+) -> Summary:
+    """Run and write `scores.parquet` and `incidents.jsonl` into the folder `out`; each appears when it is whole."""
+    folder = Path(out)
+    publisher = Publisher(config, config.input.max_message_bytes)
+    summary = Summary()
+    expected = any(detector.publish_expected for detector in config.detectors)
+    schema = SCORES_SCHEMA_WITH_EXPECTED if expected else SCORES_SCHEMA
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (
+            _whole(folder / "scores.parquet") as scores_file,
+            _whole(folder / "incidents.jsonl") as incidents_file,
+            pq.ParquetWriter(scores_file, schema) as writer,
+            incidents_file.open("wb") as lines,
+        ):
+            for output in outputs(assembly, recording, config.topics.readings, partitions):
+                for _, scores in output.scores:
+                    writer.write_batch(_with_columns(scores_batch(scores), schema))
+                events = publisher.events(output.transitions)
+                lines.writelines(msgspec.json.encode(event) + b"\n" for event in events)
+                _count(summary, output, events)
+                on_progress(summary.readings)
+    except OSError as error:
+        raise InvalidData(f"{folder}: {error.strerror or error}") from None
+    return summary
+
+
+def _count(summary: Summary, output: Output, events: list[IncidentEvent]) -> None:
+    summary.readings += output.counts.readings
+    summary.windows += output.counts.windows
+    summary.windows_not_scored += output.counts.windows_not_scored
+    summary.unwatched += output.counts.unwatched
+    summary.incidents += sum(event.transition == "raised" for event in events)
+
+
+def _with_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in the file's schema: what a detector does not publish is null."""
+    arrays = [
+        batch[field.name] if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@contextlib.contextmanager
+def _whole(file: Path) -> Iterator[Path]:
+    """A file to write that takes its name only when all went well."""
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""`tocsin check`: configuration, models and broker, each verdict on a line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaTopicPartition
+
+from monitor.admin import addresses, client_settings, partition_counts
+from monitor.assembly import assemble
+from monitor.columns import Messages
+from monitor.config import Config
+from monitor.errors import TocsinError
+from monitor.scoring import Model, load_model
+
+SAMPLE = 500  # newest messages of each partition that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was looked at, whether it is as it should be, and a sentence."""
+
+    what: str
+    good: bool
+    text: str
+
+
+def check(config: Config) -> Iterator[Verdict]:
+    """Verdicts on models, client and broker of a configuration that could be read."""
+    models: dict[str, Model] = {}
+    if not config.detectors:
+        yield Verdict("detectors", False, "there is none; add a [[detectors]] table")
+    for detector in config.detectors:
+        try:
+            models[detector.name] = model = load_model(detector.model, config.scoring.provider)
+        except TocsinError as error:
+            yield Verdict(f"model of {detector.name}", False, str(error))
+            continue
+        meta = model.metadata
+        yield Verdict(
+            f"model of {detector.name}",
+            True,
+            f"{meta.name} version {meta.version}, {meta.family}, {len(meta.channels)} channels, "
+            f"window {meta.window} x {meta.period_ms} ms, stride {meta.stride}, on {model.provider}",
+        )
+    yield _crc32c()
+    try:
+        counts = partition_counts(config)
+    except TocsinError as error:
+        yield Verdict("broker", False, str(error))
+        return
+    yield Verdict("broker", True, f"answers at {addresses(config.kafka)}")
+    yield from _topics(config, counts)
+    if counts.get(config.topics.readings) and len(models) == len(config.detectors) > 0:
+        yield _assets(config, models, counts[config.topics.readings])
+
+
+def _crc32c() -> Verdict:
+    try:
+        import crc32c
+
+        return Verdict("crc32c", True, f"checksums in hardware: {bool(crc32c.hardware_based)}")
+    except ImportError:
+        return Verdict("crc32c", False, "not installed: reading is five to nine times slower; pip install crc32c")
+
+
+def _topics(config: Config, counts: dict[str, int]) -> Iterator[Verdict]:
+    """Whether each topic is there, and whether those that follow the input's partitions have as many."""
+    needed = counts.get(config.topics.readings, 0)
+    for name in msgspec.structs.astuple(config.topics):
+        found = counts.get(name, 0)
+        if not found:
+            yield Verdict(f"topic {name}", False, "is missing; create it with `tocsin topics`")
+        elif name in (config.topics.scores, config.topics.state) and found < needed:
+            yield Verdict(f"topic {name}", False, f"has {found} partitions, the input {needed}: it needs as many")
+        elif name == config.topics.commands and found != 1:
+            yield Verdict(f"topic {name}", False, f"has {found} partitions: it must have one")
+        else:
+            yield Verdict(f"topic {name}", True, f"{found} partition{'s' if found > 1 else ''}")
+
+
+def _assets(config: Config, models: dict[str, Model], partitions: int) -> Verdict:
+    """Sample the newest messages of every partition: an asset belongs on one."""
+    seen: dict[str, set[int]] = {}
+    dead = readings = 0
+    for partition in range(partitions):
+        decoder = assemble(config, models).decoder
+        columns = decoder.decode(_newest(config, partition))
+        dead += len(columns.dead)
+        readings += len(columns.ts)
+        for name in decoder.assets.names:
+            seen.setdefault(name, set()).add(partition)
+    twice = sorted(name for name, homes in seen.items() if len(homes) > 1)
+    sampled = f"{readings} readings of {len(seen)} assets sampled, {dead} dead letters"
+    if twice:
+        names = ", ".join(twice[:5])
+        return Verdict("readings", False, f"{sampled}; on more than one partition: {names}; key them by asset")
+    return Verdict("readings", True, f"{sampled}; each asset on one partition")
+
+
+def _newest(config: Config, partition: int) -> Messages:
+    where = KafkaTopicPartition(config.topics.readings, partition)
+    settings = client_settings(config.kafka, KafkaConsumer)
+    consumer = KafkaConsumer(**settings, group_id=None, enable_auto_commit=False, isolation_level="read_committed")
+    try:
+        consumer.assign([where])
+        end = consumer.end_offsets([where])[where]
+        consumer.seek(where, max(end - SAMPLE, consumer.beginning_offsets([where])[where]))
+        records = []
+        while consumer.position(where) < end:
+            records += consumer.poll(timeout_ms=1000).get(where, [])
+    finally:
+        consumer.close()
+    return Messages(
+        where.topic,
+        partition,
+        end,
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.value for record in records],
+        [record.key for record in records],
+        [record.headers for record in records],
+    )

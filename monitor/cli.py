@@ -1,0 +1,295 @@
+"""The `tocsin` command. What a command needs is imported by it, so that help is instant."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.errors import InvalidConfiguration, TocsinError
+
+app = typer.Typer(
+    help="Tocsin watches sensor streams on Kafka and rings when a machine stops looking normal.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+DEFAULT_CONFIG = Path("tocsin.toml")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from monitor import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tocsin watches sensor streams on Kafka and rings when a machine stops looking normal."""
+
+
+@app.command(epilog="**Example:** `tocsin run --config tocsin.toml`")
+def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run the daemon: read, score, ring, until SIGTERM or Ctrl-C. The log is JSON on standard error."""
+    from monitor.config import load
+    from monitor.service import serve
+
+    serve(load(config))
+
+
+@app.command(epilog="**Example:** `tocsin check --config tocsin.toml`")
+def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Look at configuration, models and broker; one verdict a line, exit code 1 if any is bad."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from monitor.check import check as verdicts
+    from monitor.config import load
+
+    screen = Console(highlight=False, soft_wrap=True)
+    loaded = load(config)
+    screen.print(f"[green]ok [/]  configuration: {escape(str(config))}, {len(loaded.detectors)} detectors")
+    bad = 0
+    for verdict in verdicts(loaded):
+        mark = "[green]ok [/]" if verdict.good else "[red]bad[/]"
+        screen.print(f"{mark}  {escape(verdict.what)}: {escape(verdict.text)}")
+        bad += not verdict.good
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="**Example:** `tocsin broker --port 9092 --data .tocsin/broker`")
+def broker(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9092,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the data.", show_default="a temporary one")
+    ] = None,
+) -> None:
+    """Run the embedded broker until Ctrl-C: for trying things out, not for a plant."""
+    from monitor.broker import run_broker
+
+    run_broker(host, port, data, announce=lambda address: print(f"broker: {address}", flush=True))
+
+
+@app.command(epilog="**Example:** `tocsin topics --partitions 8 --replication 3`")
+def topics(
+    config: ConfigFile = DEFAULT_CONFIG,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of the input topic.")] = 4,
+    replication: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+) -> None:
+    """Create the topics that are missing; those that exist are reported and left as they are."""
+    from monitor.admin import create_topics
+    from monitor.config import load
+
+    for fact in create_topics(load(config), partitions, replication):
+        verb = "created" if fact.created else "exists "
+        typer.echo(f"{verb}  {fact.name}: {fact.partitions} partition{'s' if fact.partitions > 1 else ''}")
+        for warning in fact.warnings:
+            typer.echo(f"         warning: {warning}", err=True)
+
+
+Speed = Annotated[
+    float | None,
+    typer.Option(help="Seconds of event time in a second; 1 is real time.", show_default="as fast as it goes"),
+]
+
+
+@app.command(epilog="**Example:** `tocsin replay machine-1-7/test.parquet --speed 600`")
+def replay(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Parquet or CSV files, merged by event time.")
+    ],
+    config: ConfigFile = DEFAULT_CONFIG,
+    speed: Speed = None,
+    encoding: Annotated[str, typer.Option(help="json, json-narrow or arrow.")] = "json",
+    asset: Annotated[str | None, typer.Option(help="Asset of files without that column.")] = None,
+) -> None:
+    """Send recorded readings to the input topic, at the pace of their event times."""
+    from monitor.config import load
+    from monitor.datafiles import merge_recordings, read_recording
+
+    loaded = load(config)
+    recording = merge_recordings([read_recording(file, asset) for file in files])
+    _send(loaded, recording, len(recording), speed, encoding)
+
+
+@app.command(epilog="**Example:** `tocsin simulate --assets 20 --hours 24 --out plant.parquet`")
+def simulate(
+    assets: Annotated[int, typer.Option(min=1, help="Number of pumps.")] = 6,
+    hours: Annotated[float, typer.Option(min=0.001, help="Hours of event time.")] = 24.0,
+    period: Annotated[float, typer.Option(help="Seconds between two readings of a pump.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same readings.")] = 0,
+    faults: Annotated[bool, typer.Option(help="With faults that start at known times, or without.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV file to write, labelled.", show_default="Kafka")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    speed: Speed = None,
+    encoding: Annotated[str, typer.Option(help="json, json-narrow or arrow; to Kafka only.")] = "json",
+) -> None:
+    """Simulate a plant of pumps with faults that start at known times, to a file or to the input topic."""
+    from monitor.config import load
+    from monitor.datafiles import write_recording
+    from monitor.plant import fault_schedule, parse_plant
+    from monitor.simulate import generate
+
+    settings: dict[str, Any] = {"assets": assets, "duration_s": hours * 3600, "period_s": period, "seed": seed}
+    plant = parse_plant(settings if faults else settings | {"faults": ()})
+    total = plant.steps * plant.assets
+    parts = (chunk.readings for chunk in generate(plant))
+    if out is None:
+        _send(load(config), parts, total, speed, encoding)
+        return
+    with _progress("simulating", total) as advance:
+        written = write_recording(out, _counted(parts, advance))
+    typer.echo(f"{out}: {written} readings of {plant.assets} pumps, {len(fault_schedule(plant))} faults")
+
+
+@app.command(epilog="**Example:** `tocsin backtest plant.parquet --model models/pump --out backtest`")
+def backtest(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Parquet or CSV files, merged by event time.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Model file or directory, for all assets.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Take detectors and rules from a configuration instead.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for scores.parquet and incidents.jsonl.")] = Path("backtest"),
+    budget: Annotated[float, typer.Option(help="False alarms accepted per asset and day; with --model.")] = 1.0,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Partitions of the input topic, for equal incident ids.")
+    ] = 1,
+    asset: Annotated[str | None, typer.Option(help="Asset of files without that column.")] = None,
+) -> None:
+    """Run the daemon's own step over recorded readings, without a broker."""
+    from monitor.assembly import assemble, load_models
+    from monitor.backtest import backtest as run_backtest
+    from monitor.config import load, parse
+    from monitor.datafiles import merge_recordings, read_recording
+
+    if (model is None) == (config is None):
+        raise InvalidConfiguration("give --model or --config, one of the two")
+    if config is not None:
+        loaded = load(config)
+    else:
+        detector = {"name": "backtest", "model": str(model), "assets": ["*"], "alarm_budget_per_day": budget}
+        loaded = parse({"detectors": [detector]})
+    recording = merge_recordings([read_recording(file, asset) for file in files])
+    assembly = assemble(loaded, load_models(loaded))
+    with _progress("backtesting", len(recording)) as advance:
+        done = run_backtest(loaded, assembly, recording, out, partitions, advance)
+    typer.echo(
+        f"{out}: {done.readings} readings, {done.windows} windows ({done.windows_not_scored} with too little "
+        f"observed), {done.incidents} incidents"
+    )
+    if done.unwatched:
+        typer.echo(f"{done.unwatched} readings are of assets that no detector watches", err=True)
+
+
+@app.command(epilog="**Example:** `tocsin demo --headless --seconds 60`")
+def demo(
+    headless: Annotated[bool, typer.Option(help="No dashboard; print one JSON object as the last line.")] = False,
+    seconds: Annotated[float, typer.Option(min=5, help="Length of the replay.")] = 120.0,
+    folder: Annotated[Path, typer.Option(help="Where models, data of the broker and logs go.")] = Path(
+        ".tocsin/demo"
+    ),
+    port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8501,
+) -> None:
+    """Everything at once: broker, training, daemon, replay of real data, and the dashboard, until Ctrl-C."""
+    from monitor.demo.run import run_demo
+
+    raise typer.Exit(run_demo(folder, headless=headless, seconds=seconds, port=port))
+
+
+# ----------------------------------------------------------------------------------------------- progress
+
+
+def _send(config: Any, readings: Any, total: int, speed: float | None, encoding: str) -> None:
+    """Send readings to the input topic with a progress bar, and say how many were acknowledged."""
+    from monitor.replay import replay as send
+    from monitor.replay import replay_producer
+
+    if encoding not in ("json", "json-narrow", "arrow"):
+        raise InvalidConfiguration(f"encoding: '{encoding}' is none of json, json-narrow, arrow")
+    if speed is not None and speed <= 0:
+        raise InvalidConfiguration(f"speed: {speed} is not above 0")
+    producer = replay_producer(config)
+    try:
+        with _progress("sending", total) as advance:
+            done = send(
+                readings,
+                producer,
+                config.topics.readings,
+                speed,
+                encoding,  # type: ignore[arg-type]
+                on_progress=lambda progress: advance(progress.sent),
+            )
+    finally:
+        producer.close(timeout=5)
+    typer.echo(
+        f"{config.topics.readings}: {done.acknowledged} readings in {done.messages} messages, all acknowledged"
+    )
+
+
+def _counted(parts: Any, advance: Any) -> Any:
+    done = 0
+    for part in parts:
+        done += len(part)
+        yield part
+        advance(done)
+
+
+def _progress(what: str, total: int) -> Any:
+    """A bar on a terminal, nothing elsewhere; gives a function that is told how many are done."""
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    screen = Console(stderr=True)
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    bar = Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=screen, disable=not screen.is_terminal
+    )
+
+    @contextlib.contextmanager
+    def advancing() -> Any:
+        with bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+
+    return advancing()
+
+
+def main() -> None:
+    """Entry point: an error that an operator can mend is one sentence on standard error, and exit code 1."""
+    try:
+        app()
+    except TocsinError as error:
+        typer.secho(f"tocsin: {error}", err=True, fg="red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

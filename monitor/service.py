@@ -1,0 +1,131 @@
+"""`tocsin run`: the daemon as a process, with its log, telemetry, models, transport and signals."""
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any
+
+from prometheus_client import Histogram
+
+from monitor import __version__
+from monitor.admin import max_message_bytes
+from monitor.assembly import assemble, load_models
+from monitor.config import Config
+from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
+from monitor.errors import FatalError, RetriableError
+from monitor.scoring import Floats, Model
+from monitor.telemetry import Metrics, TelemetryServer, configure_logging
+from monitor.transport.kafka import KafkaTransport
+
+
+def serve(config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT; the batch in hand is finished, delivered and committed first."""
+    log = configure_logging(config.telemetry.log_level)
+    metrics = Metrics()
+    models = {name: timed(model, metrics.inference_s) for name, model in load_models(config).items()}
+    with stopping() as stopped:
+        transport = connect(config, log, stopped)
+        if transport is None:
+            return
+        daemon = Daemon(config, assemble(config, models), transport, log, metrics, deadletter_limit=limit(config))
+        stopped.append(daemon.stop)
+        with telemetry(config, daemon) as address:
+            log.info(
+                "started",
+                version=__version__,
+                detectors=[detector.name for detector in config.detectors],
+                models={name: f"{m.metadata.name}/{m.metadata.version}" for name, m in models.items()},
+                provider=sorted({model.provider for model in models.values()}),
+                telemetry=address,
+            )
+            daemon.run()
+
+
+def timed(model: Model, histogram: Histogram) -> Model:
+    """The same model, each of its calls observed in a histogram of seconds."""
+
+    def score(windows: Floats, outputs: tuple[str, ...]) -> Sequence[Floats]:
+        with histogram.time():
+            return model.score(windows, outputs)
+
+    return dataclasses.replace(model, score=score)
+
+
+class Stopped(list[Any]):
+    """Whom to tell that a signal came; true once one has come."""
+
+    came = False
+
+    def __call__(self) -> None:
+        self.came = True
+        for call in self:
+            call()
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Stopped]:
+    """SIGTERM and SIGINT ask for an orderly end; a second one ends at once."""
+    stopped = Stopped()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if stopped.came:
+            raise KeyboardInterrupt
+        stopped()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def connect(config: Config, log: Any, stopped: Stopped) -> KafkaTransport | None:
+    """Connect to the broker, waiting for it as long as it takes; None where a signal came first."""
+    wait = RETRY_FIRST_S
+    while not stopped.came:
+        try:
+            return KafkaTransport(config)
+        except RetriableError as error:
+            log.warning("retrying", detail=str(error), wait_s=wait)
+            deadline = time.monotonic() + wait
+            while time.monotonic() < deadline and not stopped.came:
+                time.sleep(0.1)
+            wait = min(2 * wait, RETRY_MOST_S)
+    return None
+
+
+def limit(config: Config) -> int:
+    """Largest dead letter that the broker takes: what its topic is set to, else what the input allows."""
+    try:
+        return max_message_bytes(config, config.topics.deadletter) or config.input.max_message_bytes
+    except (RetriableError, FatalError):
+        return config.input.max_message_bytes
+
+
+@contextlib.contextmanager
+def telemetry(config: Config, daemon: Daemon) -> Iterator[str | None]:
+    """Answer /metrics, /healthz and /readyz while the daemon runs; gives the address."""
+    settings = config.telemetry
+    if settings.port < 0:
+        yield None
+        return
+    try:
+        server = TelemetryServer(
+            settings.host,
+            settings.port,
+            daemon.metrics.registry,
+            daemon.missing_for_health,
+            daemon.missing_for_readiness,
+        )
+    except OSError as error:
+        raise FatalError(
+            f"telemetry cannot listen on {settings.host}:{settings.port}: {error.strerror}; set telemetry.port"
+        ) from None
+    try:
+        yield server.address
+    finally:
+        server.close()
