@@ -12,6 +12,7 @@ from training.models.base import LARGEST_ERROR, cell_errors
 
 # What the network sees of a value is cut at so many deviations: a broken sensor then cannot drag the
 # reconstruction of all others along, and blame stays with it. The error is measured on the uncut value.
+# (Dense, SMD: AUC-PR .84 -> .88 on one server of four, the others as before.)
 LARGEST_INPUT = 10.0
 FLOOR_OF_RANGE = 0.02  # of a channel's range: one that hardly ever moves must not shout when it does
 FLOOR_OF_MEAN = 0.01  # of its mean, where it never moved at all

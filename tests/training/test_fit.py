@@ -117,9 +117,13 @@ def test_default_arguments_are_accepted() -> None:
     check(FitArgs(files=(), name="m"))
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "training.cli", *map(str, words)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "training.cli", *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -140,12 +144,12 @@ def test_help_does_not_wait_for_pytorch() -> None:
 
 @pytest.mark.slow
 def test_the_command_fits_shipped_data_quietly_and_says_where_the_model_is(tmp_path: Path) -> None:
-    result = command("fit", SMD / "train.parquet", "--out", tmp_path, "--epochs", 3)
+    result = command(tmp_path, "fit", SMD / "train.parquet", "--epochs", 3)
     assert result.returncode == 0
-    assert result.stdout.startswith(f"{tmp_path}/machine-2-1/1/model.onnx: dense, 38 channels")
+    assert result.stdout.startswith("models/machine-2-1/1/model.onnx: dense, 38 channels")
     assert result.stdout.count("\n") == 1
     assert result.stderr == ""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["machine-2-1"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["models", "machine-2-1", "1"]
 
 
 @pytest.mark.slow
