@@ -12,6 +12,7 @@ from monitor.wire import IncidentEvent
 
 STALE_STEPS = 5
 STALE_AT_LEAST_S = 30.0
+SILENT_S = 3.0
 
 
 class State(IntEnum):
@@ -45,32 +46,44 @@ class Tile:
         return f"{self.detector}/{self.asset}"
 
 
-def tiles(glimpses: Iterable[Glimpse], incidents: Iterable[IncidentEvent], plant_newest_ns: int) -> list[Tile]:
+def tiles(
+    glimpses: Iterable[Glimpse], incidents: Iterable[IncidentEvent], plant_newest_ns: int, now_s: float
+) -> list[Tile]:
     """A tile per glimpse, worst first; glimpses must carry the windows that the sparkline shows."""
     open_ones = {(e.asset, e.detector): e for e in incidents if is_open(e)}
-    made = [tile(glimpse, open_ones.get((glimpse.asset, glimpse.detector)), plant_newest_ns) for glimpse in glimpses]
+    made = [tile(g, open_ones.get((g.asset, g.detector)), plant_newest_ns, now_s) for g in glimpses]
     return sorted(made, key=worst_first)
 
 
-def tile(glimpse: Glimpse, incident: IncidentEvent | None, plant_newest_ns: int) -> Tile:
+def tile(glimpse: Glimpse, incident: IncidentEvent | None, plant_newest_ns: int, now_s: float) -> Tile:
     """Judge one asset from its windows, its open incident and how far the plant has come."""
     points = glimpse.points
     age_s = max(plant_newest_ns - glimpse.newest_ns, 0) / 1e9
     ratio = float(points.score[-1] / points.limit[-1]) if len(points) else float("nan")
-    state = judge(incident is not None, ratio, age_s, step_s(points.window_end))
+    state = judge(incident is not None, ratio, is_stale(glimpse, plant_newest_ns, now_s))
     with np.errstate(all="ignore"):
         lowest = float(np.nanmin(points.p_value)) if np.isfinite(points.p_value).any() else 1.0
     p_value = float(points.p_value[-1]) if len(points) else float("nan")
     return Tile(glimpse.asset, glimpse.detector, state, ratio, p_value, lowest, age_s, incident)
 
 
-def judge(has_open_incident: bool, ratio: float, age_s: float, usual_step_s: float) -> State:
+def judge(has_open_incident: bool, ratio: float, stale: bool) -> State:
     """State of an asset. A stale one is told before its last score is: what it says is no longer so."""
     if has_open_incident:
         return State.ALARM
-    if age_s > max(STALE_STEPS * usual_step_s, STALE_AT_LEAST_S):
+    if stale:
         return State.STALE
     return State.OVER if ratio > 1.0 else State.NORMAL
+
+
+def is_stale(glimpse: Glimpse, plant_newest_ns: int, now_s: float) -> bool:
+    """Whether the plant has gone on without an asset, for several of its windows and for a moment of our clock.
+
+    The clock takes part since a fast replay brings hours of one asset before the first minute of the next.
+    """
+    age_s = (plant_newest_ns - glimpse.newest_ns) / 1e9
+    lags = age_s > max(STALE_STEPS * step_s(glimpse.points.window_end), STALE_AT_LEAST_S)
+    return lags and now_s - glimpse.arrived_s > SILENT_S
 
 
 def step_s(window_end: NDArray[np.int64]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.feed import Status
-from dashboard.fleet import WORDS, Tile, counts, judge, step_s, tiles
+from dashboard.fleet import WORDS, Tile, counts, tile, tiles
 from dashboard.live import Glimpse, Plant, is_open
 from dashboard.names import ChannelNames
 from dashboard.rings import Points
@@ -51,12 +51,12 @@ def fleet_payload(plant: Plant, status: Status, sent: Sent, now_s: float) -> dic
     """All tiles in order; each carries the points of its sparkline that the viewer has not got."""
     whole = not sent.cursors
     glimpses = plant.fleet(SPARK_POINTS)
-    ordered = tiles(glimpses, plant.incidents(), plant.newest_ns)
+    ordered = tiles(glimpses, plant.incidents(), plant.newest_ns, now_s)
     by_key = {(g.asset, g.detector): g for g in glimpses}
     shown = []
-    for tile in ordered:
-        key = (tile.asset, tile.detector)
-        shown.append(_tile(tile, by_key[key], sent.cursors.get(key, 0)))
+    for each in ordered:
+        key = (each.asset, each.detector)
+        shown.append(_tile(each, by_key[key], sent.cursors.get(key, 0)))
         sent.cursors[key] = by_key[key].total
     several = len({g.detector for g in glimpses}) > 1
     return {
@@ -68,20 +68,20 @@ def fleet_payload(plant: Plant, status: Status, sent: Sent, now_s: float) -> dic
     }
 
 
-def _tile(tile: Tile, glimpse: Glimpse, cursor: int) -> dict[str, Any]:
+def _tile(judged: Tile, glimpse: Glimpse, cursor: int) -> dict[str, Any]:
     new = min(glimpse.total - cursor, len(glimpse.points))
     points = glimpse.points.take(slice(len(glimpse.points) - new, None))
     return {
-        "key": tile.key,
-        "asset": tile.asset,
-        "detector": tile.detector,
-        "state": tile.state.name.lower(),
-        "word": WORDS[tile.state],
-        "ratio": _number(tile.ratio),
-        "p": _number(tile.p_value),
-        "age_s": round(tile.age_s, 1),
-        "since": _seconds(tile.incident.start) if tile.incident else None,
-        "channels": [c.channel for c in tile.incident.channels[:2]] if tile.incident else [],
+        "key": judged.key,
+        "asset": judged.asset,
+        "detector": judged.detector,
+        "state": judged.state.name.lower(),
+        "word": WORDS[judged.state],
+        "ratio": _number(judged.ratio),
+        "p": _number(judged.p_value),
+        "age_s": round(judged.age_s, 1),
+        "since": _seconds(judged.incident.start) if judged.incident else None,
+        "channels": [c.channel for c in judged.incident.channels[:2]] if judged.incident else [],
         "total": glimpse.total,
         "spark": [_number(v) for v in ratios(points)],
     }
@@ -109,7 +109,7 @@ def asset_payload(
         "newest_s": glimpse.newest_ns / 1e9,
         "columns": columns(glimpse.points),
         "status": status_line(plant, status, now_s),
-        **_judgement(plant, glimpse, events),
+        **_judgement(plant, glimpse, events, now_s),
     }
     if (assets := _assets(plant, asset)) != sent.assets:
         payload["assets"] = sent.assets = assets
@@ -128,19 +128,18 @@ def _assets(plant: Plant, asset: str) -> tuple[str, ...]:
     return tuple(sorted({*plant.assets(), asset} - {""}))
 
 
-def _judgement(plant: Plant, glimpse: Glimpse, events: Sequence[IncidentEvent]) -> dict[str, Any]:
+def _judgement(plant: Plant, glimpse: Glimpse, events: Sequence[IncidentEvent], now_s: float) -> dict[str, Any]:
     """State of the asset; judged by its recent past, since the points that travel may be none."""
-    recent = plant.since(glimpse.asset, glimpse.detector, max(glimpse.total - SPARK_POINTS, 0), glimpse.epoch)
-    points = (recent or glimpse).points
-    ratio = float(points.score[-1] / points.limit[-1]) if len(points) else float("nan")
-    age_s = max(plant.newest_ns - glimpse.newest_ns, 0) / 1e9
-    state = judge(any(map(is_open, events)), ratio, age_s, step_s(points.window_end))
+    since = max(glimpse.total - SPARK_POINTS, 0)
+    recent = plant.since(glimpse.asset, glimpse.detector, since, glimpse.epoch) or glimpse
+    open_one = next(filter(is_open, events), None)
+    judged = tile(recent, open_one, plant.newest_ns, now_s)
     return {
-        "state": state.name.lower(),
-        "word": WORDS[state],
-        "ratio": _number(ratio),
-        "p": _number(float(points.p_value[-1])) if len(points) else None,
-        "age_s": round(age_s, 1),
+        "state": judged.state.name.lower(),
+        "word": WORDS[judged.state],
+        "ratio": _number(judged.ratio),
+        "p": _number(judged.p_value),
+        "age_s": round(judged.age_s, 1),
     }
 
 

@@ -2,52 +2,18 @@
 
 const { search } = new URL(import.meta.url);
 const { mounted, Sequence } = await import(`./mount.js${search}`);
-const { StateBadge, StatusLine, duration, el, emptyText, palette, say, short, times } = await import(`./dom.js${search}`);
+const { StateBadge, StatusLine, duration, el, emptyText, palette, say, short, times } = await import(
+  `./dom.js${search}`
+);
 const { Columns } = await import(`./columns.js${search}`);
-const { Chart, SCORE_SERIES, scoreColumns } = await import(`./charts.js${search}`);
+const { scoreColumns } = await import(`./charts.js${search}`);
+const { Panel, SCORE, EXPECTED, SHARE } = await import(`./panel.js${search}`);
 const { Contributions, IncidentList } = await import(`./incidents.js${search}`);
 
 const SHOWN_AT_FIRST = 8;
-const SCORE_HEIGHT = 210;
-const CHANNEL_HEIGHT = 128;
 const READABLE_WINDOWS = 700; // the range shown at first is the longest with no more windows than this
 const RANGES_S = [60, 600, 3600, 21_600, 86_400, 604_800];
 const RANGE_WORDS = { 60: "1 min", 600: "10 min", 3600: "1 h", 21_600: "6 h", 86_400: "1 d", 604_800: "7 d" };
-const EXPECTED_SERIES = [
-  { stroke: (look) => look.soft, width: 6, cap: "round" },
-  { stroke: (look) => look.ink, width: 1.5 },
-];
-const SHARE_SERIES = [{ stroke: (look) => look.ink }];
-
-/** A chart with its name and the values under the pointer, or the newest. */
-class Panel {
-  constructor(asset, { height, series, log, read }) {
-    this.read = read;
-    this.name = el("h3", "name");
-    this.values = el("span", "values");
-    this.place = el("div", "plot");
-    this.node = el("section", "chart", el("div", "title", this.name, this.values), this.place);
-    this.options = { height, series, log, ...asset.chartOptions() };
-  }
-
-  show(columns, range) {
-    this.chart ??= new Chart(this.place, { ...this.options, onCursor: (index) => this.point(index) });
-    this.columns = columns;
-    this.chart.set(columns, range);
-    this.point(this.index);
-  }
-
-  point(index) {
-    this.index = index ?? null;
-    const row = this.index ?? (this.columns?.[0].length ?? 0) - 1;
-    say(this.values, row < 0 || !this.columns ? "" : this.read(this.columns, row));
-  }
-
-  destroy() {
-    this.chart?.destroy();
-    this.node.remove();
-  }
-}
 
 class Asset {
   constructor(root) {
@@ -76,7 +42,7 @@ class Asset {
     this.ranges.setAttribute("role", "group");
     this.ranges.setAttribute("aria-label", "Time shown");
     this.head = el("header", "summary", el("h1", "", this.picker), this.badge.node, this.facts, this.ranges);
-    this.score = new Panel(this, { height: SCORE_HEIGHT, series: SCORE_SERIES, log: true, read: readScore });
+    this.score = new Panel(this, SCORE);
     say(this.score.name, "Score against its limit");
     this.legend = el("p", "facts legend");
     this.grid = el("div", "channels");
@@ -107,7 +73,8 @@ class Asset {
     this.look = palette(this.host);
     const kind = this.sequence.accept(data, setTriggerValue);
     if (kind) this.#take(data, kind === "whole");
-    else if (JSON.stringify(this.look) !== before) this.#panelsShown().forEach((panel) => panel.chart?.redraw());
+    else if (JSON.stringify(this.look) !== before)
+      this.#panelsShown().forEach((panel) => panel.chart?.redraw());
   }
 
   destroy() {
@@ -177,7 +144,10 @@ class Asset {
     if (isEmpty) return;
     this.badge.set(data.state, data.word);
     const age = data.age_s < 1 ? "up to date" : `${duration(data.age_s)} behind the plant`;
-    say(this.facts, `${times(data.ratio)} limit · p ${short(data.p)} · ${age} · ${data.detector}, model ${data.model_version}`);
+    say(
+      this.facts,
+      `${times(data.ratio)} limit · p ${short(data.p)} · ${age} · ${data.detector}, model ${data.model_version}`,
+    );
   }
 
   /** The asset on screen, and the others to choose from. */
@@ -195,7 +165,8 @@ class Asset {
   #nameChannels(channels) {
     this.names = channels;
     const kinds = this.columns.kinds.join();
-    if (this.panels.length !== channels.length || this.kinds !== kinds) this.#makePanels(channels.length, kinds);
+    if (this.panels.length !== channels.length || this.kinds !== kinds)
+      this.#makePanels(channels.length, kinds);
     this.panels.forEach((panel, c) => {
       const { name, unit } = channels[c];
       say(panel.name, unit ? `${name} (${unit})` : name);
@@ -208,12 +179,12 @@ class Asset {
     this.panels.forEach((panel) => panel.destroy());
     this.kinds = kinds;
     const isExpected = kinds !== "shares";
-    const series = isExpected ? EXPECTED_SERIES : SHARE_SERIES;
-    const read = isExpected ? readExpected : readShare;
     const key = (kind, word) => el("span", "key", el("i", kind), word);
-    const words = isExpected ? [key("seen", "seen"), key("expected", "expected by the model")] : [key("seen", "part in the score")];
+    const words = isExpected
+      ? [key("seen", "seen"), key("expected", "expected by the model")]
+      : [key("seen", "part in the score")];
     this.legend.replaceChildren(...words, key("open", "open incident"), key("past", "past incident"));
-    this.panels = Array.from({ length: count }, () => new Panel(this, { height: CHANNEL_HEIGHT, series, log: false, read }));
+    this.panels = Array.from({ length: count }, () => new Panel(this, isExpected ? EXPECTED : SHARE));
     this.grid.replaceChildren(...this.panels.map((panel) => panel.node));
   }
 
@@ -262,7 +233,10 @@ class Asset {
       node.hidden = !this.showsAll && place >= SHOWN_AT_FIRST;
     });
     this.more.hidden = this.panels.length <= SHOWN_AT_FIRST;
-    say(this.more, this.showsAll ? `Show ${SHOWN_AT_FIRST} channels` : `Show all ${this.panels.length} channels`);
+    say(
+      this.more,
+      this.showsAll ? `Show ${SHOWN_AT_FIRST} channels` : `Show all ${this.panels.length} channels`,
+    );
   }
 
   #panelsShown() {
@@ -280,18 +254,6 @@ class Asset {
       panel.show(shares ? [time, shares] : [time, expected, seen], range);
     });
   }
-}
-
-function readScore([, limit, score], row) {
-  return `score ${short(score[row])} · limit ${short(limit[row])}`;
-}
-
-function readExpected([, expected, seen], row) {
-  return `seen ${short(seen[row])} · expected ${short(expected[row])}`;
-}
-
-function readShare([, share], row) {
-  return `${Math.round(100 * (share[row] ?? 0))} % of the score`;
 }
 
 export default mounted((root) => new Asset(root));

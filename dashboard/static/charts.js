@@ -39,7 +39,11 @@ export class Chart {
         hooks: {
           drawClear: [(u) => shade(u, spans(), look())],
           setCursor: [(u) => onCursor(u.cursor.idx ?? null)],
-          setSelect: [(u) => u.select.width > 0 && onZoom([u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")])],
+          setSelect: [
+            (u) =>
+              u.select.width > 0 &&
+              onZoom([u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")]),
+          ],
         },
       },
       [[], ...series.map(() => [])],
@@ -117,7 +121,9 @@ function yAxis(look, log) {
     gap: 6,
     space: log ? 30 : 26,
     values: (_u, splits) => splits.map((value) => (value === null ? "" : short(value))),
-    ...(log ? { splits: (u) => logSplits(u.scales.y.min, u.scales.y.max), filter: (_u, splits) => splits } : {}),
+    ...(log
+      ? { splits: (u) => logSplits(u.scales.y.min, u.scales.y.max), filter: (_u, splits) => splits }
+      : {}),
   };
 }
 

@@ -30,7 +30,9 @@ export class Columns {
     if (n === 0) return 0;
     this.kinds = packed.seen === undefined ? ["shares"] : ["seen", "expected"];
     if (this.channels.length !== width) {
-      this.channels = Array.from({ length: width }, () => Object.fromEntries(this.kinds.map((kind) => [kind, []])));
+      this.channels = Array.from({ length: width }, () =>
+        Object.fromEntries(this.kinds.map((kind) => [kind, []])),
+      );
     }
     const time = unpack(packed.time, Float64Array);
     const last = this.time.at(-1) ?? -Infinity;
@@ -49,7 +51,12 @@ export class Columns {
 
   #cut(surplus) {
     if (surplus <= 0) return;
-    const all = [this.time, this.score, this.limit, ...this.channels.flatMap((channel) => Object.values(channel))];
+    const all = [
+      this.time,
+      this.score,
+      this.limit,
+      ...this.channels.flatMap((channel) => Object.values(channel)),
+    ];
     for (const column of all) column.splice(0, surplus);
   }
 }

@@ -16,9 +16,15 @@ export function say(node, text) {
 }
 
 const SHAPES = {
-  alarm: [["path", { d: "M8 0.8 15.2 8 8 15.2 0.8 8Z", class: "solid" }], ["path", { d: "M8 4.4v4.4M8 10.8v1", class: "mark" }]],
+  alarm: [
+    ["path", { d: "M8 0.8 15.2 8 8 15.2 0.8 8Z", class: "solid" }],
+    ["path", { d: "M8 4.4v4.4M8 10.8v1", class: "mark" }],
+  ],
   over: [["path", { d: "M8 1.8 15 14H1Z", class: "line" }]],
-  stale: [["circle", { cx: 8, cy: 8, r: 6.2, class: "line dashed" }], ["path", { d: "M8 4.6V8.3l2.6 1.6", class: "line" }]],
+  stale: [
+    ["circle", { cx: 8, cy: 8, r: 6.2, class: "line dashed" }],
+    ["path", { d: "M8 4.6V8.3l2.6 1.6", class: "line" }],
+  ],
   normal: [["circle", { cx: 8, cy: 8, r: 3.2, class: "line" }]],
 };
 
@@ -98,7 +104,9 @@ export class StatusLine {
 
 /** The sentence that stands where there is nothing to show yet. */
 export function emptyText({ waiting_for }) {
-  return waiting_for ? `Waiting for ${waiting_for}` : "No scores yet: the broker answers, and no window has been scored.";
+  return waiting_for
+    ? `Waiting for ${waiting_for}`
+    : "No scores yet: the broker answers, and no window has been scored.";
 }
 
 // ---------------------------------------------------------------------------------------------- numbers as text
@@ -116,7 +124,8 @@ export function duration(s) {
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 1e5)) return value.toExponential(1).replace(".0", "").replace("e+", "e");
+  if (size !== 0 && (size < 0.001 || size >= 1e5))
+    return value.toExponential(1).replace(".0", "").replace("e+", "e");
   return String(Number(value.toPrecision(3)));
 }
 
@@ -128,6 +137,7 @@ export function times(ratio) {
 /** Time of day in UTC, with the date where it is not that of `today_s`. */
 export function clock(s, today_s = s) {
   const text = new Date(s * 1000).toISOString();
-  const day = text.slice(0, 10) === new Date(today_s * 1000).toISOString().slice(0, 10) ? "" : `${text.slice(5, 10)} `;
+  const day =
+    text.slice(0, 10) === new Date(today_s * 1000).toISOString().slice(0, 10) ? "" : `${text.slice(5, 10)} `;
   return day + text.slice(11, 19);
 }

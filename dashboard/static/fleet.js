@@ -2,7 +2,9 @@
 
 const { search } = new URL(import.meta.url);
 const { mounted, Sequence } = await import(`./mount.js${search}`);
-const { StateBadge, StatusLine, clock, duration, el, emptyText, palette, say, short, times } = await import(`./dom.js${search}`);
+const { StateBadge, StatusLine, clock, duration, el, emptyText, palette, say, short, times } = await import(
+  `./dom.js${search}`
+);
 
 const SPARK_POINTS = 120;
 const FEW_TILES = 6; // so many have room for larger tiles
@@ -21,7 +23,14 @@ class Tile {
     this.p = el("span", "p");
     this.age = el("span", "age");
     const top = el("span", "top", this.name, this.badge.node);
-    this.link = el("a", "tile", top, this.spark, this.why, el("span", "figures", this.ratio, this.p, this.age));
+    this.link = el(
+      "a",
+      "tile",
+      top,
+      this.spark,
+      this.why,
+      el("span", "figures", this.ratio, this.p, this.age),
+    );
     this.node = el("li", "", this.link);
     this.link.addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -66,7 +75,9 @@ class Tile {
     if (this.spark.height !== height) this.spark.height = height;
     const context = this.spark.getContext("2d");
     context.clearRect(0, 0, width, height);
-    const logs = this.values.map((v) => (v === null ? NaN : Math.max(Math.log10(Math.max(v, 1e-9)), SPARK_LOW)));
+    const logs = this.values.map((v) =>
+      v === null ? NaN : Math.max(Math.log10(Math.max(v, 1e-9)), SPARK_LOW),
+    );
     const high = Math.max(SPARK_HIGH, ...logs.filter(Number.isFinite).map((v) => v + 0.1));
     const pen = 1.5 * ratio;
     const y = (v) => pen + ((high - v) / (high - SPARK_LOW)) * (height - 2 * pen);
@@ -137,7 +148,8 @@ class Fleet {
       if (!tile) this.tiles.set(shown.key, (tile = new Tile((asset) => this.open(asset))));
       tile.update(shown, data.several_detectors);
       // Only tiles that change places are moved, so that focus and hover stay where they are.
-      if (this.list.children[place] !== tile.node) this.list.insertBefore(tile.node, this.list.children[place] ?? null);
+      if (this.list.children[place] !== tile.node)
+        this.list.insertBefore(tile.node, this.list.children[place] ?? null);
     });
     this.empty.hidden = data.tiles.length > 0;
     this.list.hidden = !this.empty.hidden;
@@ -172,7 +184,11 @@ class Fleet {
       const part = el("span", n > 0 ? "count" : "count none", el("b", "", String(n)), badge.node);
       return part;
     });
-    this.summary.replaceChildren(el("h1", "", "Fleet"), el("span", "count", el("b", "", String(assets)), assets === 1 ? "asset" : "assets"), ...parts);
+    this.summary.replaceChildren(
+      el("h1", "", "Fleet"),
+      el("span", "count", el("b", "", String(assets)), assets === 1 ? "asset" : "assets"),
+      ...parts,
+    );
   }
 }
 

@@ -4,6 +4,7 @@ const { search } = new URL(import.meta.url);
 const { clock, duration, el, say, shape, short, times } = await import(`./dom.js${search}`);
 
 const BARS = 8;
+const SMALLEST_SHARE = 0.005; // less would read as 0 %
 
 /** Contributions of one incident as bars, with what was seen and what was expected at the peak. */
 export class Contributions {
@@ -24,8 +25,13 @@ export class Contributions {
     say(this.title, word);
     this.node.dataset.state = incident.open ? "alarm" : "normal";
     const peak = `peak ${times(incident.ratio)} limit at ${clock(incident.peak_time, incident.start)}`;
-    say(this.facts, `${clock(incident.start)} UTC · ${peak} · p ${short(incident.p)} · model ${incident.model_version}`);
-    const shown = incident.channels.slice(0, BARS);
+    say(
+      this.facts,
+      `${clock(incident.start)} UTC · ${peak} · p ${short(incident.p)} · model ${incident.model_version}`,
+    );
+    const shown = incident.channels
+      .slice(0, BARS)
+      .filter(({ share }, i) => i === 0 || share >= SMALLEST_SHARE);
     const largest = Math.max(...shown.map((channel) => channel.share ?? 0), 1e-9);
     this.bars.replaceChildren(...shown.map((channel) => bar(channel, largest)));
     this.runbook.hidden = !incident.runbook;
@@ -63,7 +69,14 @@ export class IncidentList {
     const lasted = open || end === null ? "open" : duration(end - start);
     const first = channels[0]?.name ?? "";
     const when = el("span", "when", shape(open ? "alarm" : "normal"), clock(start));
-    const row = el("button", "incident", when, el("span", "lasted", lasted), el("span", "ratio", times(ratio)), el("span", "name", first));
+    const row = el(
+      "button",
+      "incident",
+      when,
+      el("span", "lasted", lasted),
+      el("span", "ratio", times(ratio)),
+      el("span", "name", first),
+    );
     row.type = "button";
     row.dataset.state = open ? "alarm" : "normal";
     row.setAttribute("aria-pressed", String(isChosen));

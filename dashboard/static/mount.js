@@ -10,7 +10,11 @@ export function mounted(create) {
   const views = new WeakMap();
   return async (component) => {
     const root = component.parentElement;
-    if (!views.has(root)) views.set(root, styled(root).then(() => create(root)));
+    if (!views.has(root))
+      views.set(
+        root,
+        styled(root).then(() => create(root)),
+      );
     const view = await views.get(root);
     view.update(component);
     return () =>

@@ -40,7 +40,7 @@ def _chosen_asset(shared: Shared) -> str | None:
     if asset := st.query_params.get("asset"):
         return str(asset)
     plant = shared.plant
-    ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns)
+    ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns, time.time())
     return ordered[0].asset if ordered else None
 
 

@@ -53,7 +53,7 @@ def test_the_fleet_stands_worst_first_and_an_incident_appears_live(
     names = page.locator(".tile .name")
     expect(names.first).to_have_text("fan-1")
     expect(names).to_have_count(13)
-    expect(page.locator(".tile").nth(1)).to_contain_text("Stale")
+    expect(page.locator(".tile").nth(1)).to_contain_text("Stale", timeout=15_000)
     assert state_of(page, "pump-05") == "Normal"
     keep(page, "fleet-light")
     send.send_scores(scores("pump-05", 400, 20, seed=4, peak=8))

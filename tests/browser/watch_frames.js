@@ -1,9 +1,19 @@
 // Looks at every frame until `stopWatching()`: are the canvases those that were there, in full colour, drawn on?
 () => {
-  const root = [...document.querySelectorAll("*")].find((e) => e.shadowRoot?.querySelector(".tocsin")).shadowRoot;
+  const root = [...document.querySelectorAll("*")].find((e) =>
+    e.shadowRoot?.querySelector(".tocsin"),
+  ).shadowRoot;
   const canvases = [...root.querySelectorAll("canvas")];
   const status = root.querySelector(".status");
-  const result = { canvases: canvases.length, frames: 0, updates: 0, blank: 0, remounted: 0, dimmed: 0, longest_ms: 0 };
+  const result = {
+    canvases: canvases.length,
+    frames: 0,
+    updates: 0,
+    blank: 0,
+    remounted: 0,
+    dimmed: 0,
+    longest_ms: 0,
+  };
   const started = performance.now();
   let [text, before, watching] = [status.textContent, started, true];
 

@@ -10,6 +10,8 @@ from dashboard.payload import SPARK_POINTS, Sent, asset_payload, fleet_payload
 from monitor.wire import decode_scores, encode_scores
 from tests.dashboard.plant import incident, scores
 
+NOW_S = 60.0
+
 
 @pytest.fixture
 def plant() -> Plant:
@@ -37,21 +39,26 @@ def add(plant: Plant, asset: str, first: int, count: int, peak: float = 0.0) -> 
 
 
 def test_open_incidents_stand_first_then_what_is_least_likely(plant: Plant) -> None:
-    ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns)
+    ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns, NOW_S)
     assert [tile.asset for tile in ordered] == ["worst", "alarm", "over", "silent", "was-high", "calm"]
     assert [tile.state for tile in ordered][:4] == [State.ALARM, State.ALARM, State.OVER, State.STALE]
 
 
 def test_an_asset_is_stale_when_the_plant_has_gone_on_without_it(plant: Plant) -> None:
-    silent = next(t for t in tiles(plant.fleet(120), [], plant.newest_ns) if t.asset == "silent")
+    silent = next(t for t in tiles(plant.fleet(120), [], plant.newest_ns, NOW_S) if t.asset == "silent")
     assert silent.age_s == 50 * 8
 
 
+def test_an_asset_that_is_only_read_later_is_not_stale(plant: Plant) -> None:
+    just_read = tiles(plant.fleet(120), [], plant.newest_ns, now_s=1.0)
+    assert State.STALE not in {tile.state for tile in just_read}
+
+
 def test_an_alarm_is_told_before_staleness_and_staleness_before_the_last_score() -> None:
-    assert judge(True, 0.1, 9999.0, 8.0) is State.ALARM
-    assert judge(False, 9.0, 9999.0, 8.0) is State.STALE
-    assert judge(False, 9.0, 0.0, 8.0) is State.OVER
-    assert judge(False, 0.9, 39.0, 8.0) is State.NORMAL
+    assert judge(True, 0.1, stale=True) is State.ALARM
+    assert judge(False, 9.0, stale=True) is State.STALE
+    assert judge(False, 9.0, stale=False) is State.OVER
+    assert judge(False, 0.9, stale=False) is State.NORMAL
 
 
 def test_a_tile_gets_its_past_once_and_then_only_what_is_new(plant: Plant) -> None:
