@@ -54,9 +54,10 @@ def golden_windows(windows: NDArray[np.float32], seed: int = 0) -> NDArray[np.fl
     """Windows that a graph must survive: as recorded, with gaps, a dead channel, huge values, and nothing."""
     chosen = windows[np.linspace(0, len(windows) - 1, 8).astype(int)].copy()
     random = np.random.default_rng(seed)
-    gaps, dead, huge, spike = (chosen.copy() for _ in range(4))
+    gaps, dead = chosen.copy(), chosen.copy()
     gaps[random.random(gaps.shape) < 0.3] = np.nan
     dead[:, :, 0] = np.nan
+    huge, spike = gaps.copy(), gaps.copy()
     huge[:, -1, -1] = HUGE
     huge[:, 0, -1] = -HUGE
     spike[:, -1] *= 100

@@ -36,7 +36,8 @@ class Scaling(nn.Module):
         observed = 1.0 - missing.to(window.dtype)
         scaled = torch.clamp((window - self.mean) / self.deviation, -LARGEST_ERROR, LARGEST_ERROR)
         known = torch.where(missing, torch.zeros_like(scaled), scaled)
-        filling = known.sum(1, keepdim=True) / observed.sum(1, keepdim=True).clamp(min=1.0)
+        # Of cut values: one of 1e30 would decide alone what fills the gaps, and cancel all others in float32.
+        filling = network_input(known).sum(1, keepdim=True) / observed.sum(1, keepdim=True).clamp(min=1.0)
         return torch.where(missing, filling, known), observed
 
 
