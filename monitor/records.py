@@ -6,6 +6,7 @@ only the bad rows do.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -92,13 +93,14 @@ class Decoder:
     def _content_types(self, messages: Messages, dead: list[DeadLetter]) -> list[str | None]:
         """Content type of each message; None for one that is already a dead letter."""
         types: list[str | None] = []
+        default, most = self._default_type, self._max_bytes
         for index, (value, headers) in enumerate(zip(messages.values, messages.headers, strict=True)):
-            found: str | None = _content_type(headers) or self._default_type if headers else self._default_type
+            found: str | None = _content_type(headers) or default if headers else default
             if value is None:
                 dead.append(DeadLetter(index, "empty", "a record without a value"))
                 found = None
-            elif len(value) > self._max_bytes:
-                dead.append(DeadLetter(index, "too_large", f"{len(value)} bytes, at most {self._max_bytes}"))
+            elif len(value) > most:
+                dead.append(DeadLetter(index, "too_large", f"{len(value)} bytes, at most {most}"))
                 found = None
             elif found not in (JSON, ARROW):
                 dead.append(DeadLetter(index, "unknown_encoding", f"content-type {str(found)[:100]}"))
@@ -261,8 +263,13 @@ def _picker(channels: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, 
 def _content_type(headers: Headers) -> str | None:
     for name, value in headers:
         if name == "content-type" and value:
-            return value.decode("ascii", "replace").split(";")[0].strip().lower()
+            return _media_type(value[:100])
     return None
+
+
+@lru_cache(maxsize=1024)  # producers send the same few with every message
+def _media_type(value: bytes) -> str:
+    return value.decode("ascii", "replace").split(";")[0].strip().lower()
 
 
 def _json_reason(error: Exception) -> tuple[str, str]:

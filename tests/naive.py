@@ -92,7 +92,4 @@ class NaiveWindows:
 
     def _rows(self, asset, span):
         empty = (None, math.nan)
-        return [
-            [asset.cells.get((bucket, channel), empty)[1] for channel in range(self.channels)]
-            for bucket in span
-        ]
+        return [[asset.cells.get((bucket, channel), empty)[1] for channel in range(self.channels)] for bucket in span]

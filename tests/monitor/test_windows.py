@@ -56,9 +56,7 @@ class Run:
         ts = np.array(ts, np.int64)
         after = np.maximum.accumulate(np.maximum(ts, self.stream))
         before = np.r_[self.stream, after[:-1]]
-        columns = Readings(
-            np.array(row), ts, np.array(values, np.float32), first_offset + np.arange(len(ts)), before
-        )
+        columns = Readings(np.array(row), ts, np.array(values, np.float32), first_offset + np.arange(len(ts)), before)
         self.stream = int(after[-1])
         self.keep(self.store.place(columns, self.stream, refill))
 
