@@ -7,6 +7,7 @@ may be lost or come twice: the browser draws the last of several that arrive in 
 
 import base64
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,17 +54,16 @@ def fleet_payload(plant: Plant, status: Status, sent: Sent, now_s: float) -> dic
     glimpses = plant.fleet(SPARK_POINTS)
     ordered = tiles(glimpses, plant.incidents(), plant.newest_ns, now_s)
     by_key = {(g.asset, g.detector): g for g in glimpses}
+    watchers = Counter(g.asset for g in glimpses)
     shown = []
     for each in ordered:
         key = (each.asset, each.detector)
-        shown.append(_tile(each, by_key[key], sent.cursors.get(key, 0)))
+        shown.append(_tile(each, by_key[key], sent.cursors.get(key, 0)) | {"detectors": watchers[each.asset]})
         sent.cursors[key] = by_key[key].total
-    several = len({g.detector for g in glimpses}) > 1
     return {
         **sent.number(whole),
         "tiles": shown,
         "counts": counts(ordered),
-        "several_detectors": several,
         "status": status_line(plant, status, now_s),
     }
 

@@ -209,8 +209,9 @@ class Asset {
   }
 
   #explain() {
-    this.why.show(this.incidents.find((incident) => incident.id === this.chosen) ?? null);
-    this.list.show(this.incidents, this.chosen);
+    const newest = this.columns.time.at(-1);
+    this.why.show(this.incidents.find((incident) => incident.id === this.chosen) ?? null, newest);
+    this.list.show(this.incidents, this.chosen, newest);
     this.#arrange();
   }
 

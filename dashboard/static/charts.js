@@ -105,7 +105,7 @@ function xAxis(look) {
     values: (_u, splits, _axis, _space, step) =>
       splits.map((s) => {
         const text = clock(s);
-        if (step >= 86_400) return new Date(s * 1000).toISOString().slice(5, 10);
+        if (step >= 86_400 || s % 86_400 === 0) return new Date(s * 1000).toISOString().slice(5, 10);
         return step >= 60 ? text.slice(0, 5) : text;
       }),
   };

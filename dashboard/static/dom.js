@@ -93,7 +93,8 @@ export class StatusLine {
 
   set({ waiting_for, windows, broken, quiet_s, newest_s }) {
     const parts = waiting_for ? [`Waiting for ${waiting_for}`] : ["Live"];
-    if (newest_s !== null) parts.push(`plant time ${clock(newest_s)} UTC`);
+    if (newest_s !== null)
+      parts.push(`plant time ${new Date(newest_s * 1000).toISOString().slice(0, 10)} ${clock(newest_s)} UTC`);
     parts.push(`${windows.toLocaleString("en")} windows`);
     if (quiet_s !== null && quiet_s > 10) parts.push(`nothing new for ${duration(quiet_s)}`);
     if (broken) parts.push(`${broken} broken messages skipped`);

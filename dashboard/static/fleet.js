@@ -39,9 +39,9 @@ class Tile {
     });
   }
 
-  update(data, severalDetectors) {
+  update(data, newest_s) {
     this.asset = data.asset;
-    const label = severalDetectors ? `${data.asset} · ${data.detector}` : data.asset;
+    const label = data.detectors > 1 ? `${data.asset} · ${data.detector}` : data.asset;
     say(this.name, label);
     this.name.title = label;
     this.link.setAttribute("href", `asset?asset=${encodeURIComponent(data.asset)}`);
@@ -52,7 +52,7 @@ class Tile {
     say(this.p, `p ${short(data.p)}`);
     say(this.age, data.age_s < 1 ? "now" : `${duration(data.age_s)} old`);
     const names = data.channels.join(", ");
-    say(this.why, data.since === null ? "" : `since ${clock(data.since)} · ${names}`);
+    say(this.why, data.since === null ? "" : `since ${clock(data.since, newest_s)} · ${names}`);
     this.#append(data);
   }
 
@@ -146,7 +146,7 @@ class Fleet {
     data.tiles.forEach((shown, place) => {
       let tile = this.tiles.get(shown.key);
       if (!tile) this.tiles.set(shown.key, (tile = new Tile((asset) => this.open(asset))));
-      tile.update(shown, data.several_detectors);
+      tile.update(shown, data.status.newest_s);
       // Only tiles that change places are moved, so that focus and hover stay where they are.
       if (this.list.children[place] !== tile.node)
         this.list.insertBefore(tile.node, this.list.children[place] ?? null);

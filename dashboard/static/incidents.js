@@ -18,7 +18,7 @@ export class Contributions {
     this.node = el("section", "panel", this.title, this.facts, this.bars, this.runbook);
   }
 
-  show(incident) {
+  show(incident, newest_s) {
     this.node.hidden = incident === null;
     if (incident === null) return;
     const word = incident.open ? "Why it rings" : "Why it rang";
@@ -27,7 +27,7 @@ export class Contributions {
     const peak = `peak ${times(incident.ratio)} limit at ${clock(incident.peak_time, incident.start)}`;
     say(
       this.facts,
-      `${clock(incident.start)} UTC · ${peak} · p ${short(incident.p)} · model ${incident.model_version}`,
+      `${clock(incident.start, newest_s)} UTC · ${peak} · p ${short(incident.p)} · model ${incident.model_version}`,
     );
     const shown = incident.channels
       .slice(0, BARS)
@@ -59,16 +59,18 @@ export class IncidentList {
     this.node = el("section", "panel", el("h2", "", "Incidents"), this.list, this.none);
   }
 
-  show(incidents, chosen) {
+  show(incidents, chosen, newest_s) {
     this.none.hidden = incidents.length > 0;
-    this.list.replaceChildren(...incidents.map((incident) => this.#row(incident, incident.id === chosen)));
+    this.list.replaceChildren(
+      ...incidents.map((incident) => this.#row(incident, incident.id === chosen, newest_s)),
+    );
   }
 
-  #row(incident, isChosen) {
+  #row(incident, isChosen, newest_s) {
     const { open, start, end, ratio, channels } = incident;
     const lasted = open || end === null ? "open" : duration(end - start);
     const first = channels[0]?.name ?? "";
-    const when = el("span", "when", shape(open ? "alarm" : "normal"), clock(start));
+    const when = el("span", "when", shape(open ? "alarm" : "normal"), clock(start, newest_s));
     const row = el(
       "button",
       "incident",
