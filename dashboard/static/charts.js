@@ -25,7 +25,7 @@ export class Chart {
         height,
         legend: { show: false },
         tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"),
-        padding: [8, 8, 0, 0],
+        padding: [8, 18, 0, 0],
         scales: { x: { time: true }, y: log ? { distr: 3, range: logRange } : { range: paddedRange } },
         axes: [xAxis(look), yAxis(look, log)],
         series: [{}, ...series.map(line)],

@@ -56,7 +56,8 @@ def test_the_fleet_stands_worst_first_and_an_incident_appears_live(
     expect(page.locator(".tile").nth(1)).to_contain_text("Stale", timeout=15_000)
     assert state_of(page, "pump-05") == "Normal"
     keep(page, "fleet-light")
-    send.send_scores(scores("pump-05", 400, 20, seed=4, peak=8))
+    send.send_scores(*[scores(name, 400, 20, seed=n) for n, name in enumerate(calm) if name != "pump-05"])
+    send.send_scores(scores("pump-05", 400, 20, seed=4, peak=8), scores("fan-1", 400, 20, peak=4))
     send.send_event(incident("pump-05", 400, peak=8.0))
     expect(names.first).to_have_text("pump-05")
     expect(page.locator(".tile").first).to_contain_text("Alarm")
