@@ -41,6 +41,7 @@ def serve(
 
 def run(config: Path, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM; blocks, and must be called from the main thread."""
+    from streamlit import config as server
     from streamlit.web import bootstrap
 
     from dashboard.views.shared import shared
@@ -48,6 +49,8 @@ def run(config: Path, host: str, port: int) -> None:
     script = str(Path(__file__).with_name("app.py"))
     shared(str(config.resolve()))
     options = streamlit_options(host, port)
+    if "enableAgentApi" not in server.get_options_for_section("server"):
+        del options["server_enableAgentApi"]  # older versions have no such door to close
     bootstrap.load_config_options(options)
     bootstrap.run(script, False, [str(config.resolve())], options)
 
