@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.arrays import Ints
+from monitor.arrays import Bools, Ints
 from monitor.errors import InvalidReading
 from monitor.routes import Routes
 
@@ -20,7 +20,7 @@ LATEST = 4_102_444_800 * 10**9  # 2100-01-01
 
 REASONS = {
     "empty": "the message has no value",
-    "too_large": "the message is larger than `input.max_message_bytes`",
+    "too_large": "the message is larger than `input.max_message_bytes`, or unpacks to far more",
     "unknown_encoding": "its content-type is none that is read",
     "not_json": "it is no JSON (NaN and Infinity literals are none)",
     "too_deep": "it is nested too deeply",
@@ -117,6 +117,14 @@ class Rules:
     routes: Routes
     ns_per_unit: int
     max_ahead_ns: int
+
+    def too_far_ahead(self, ts: Ints, record_ms: Ints | int) -> Bools:
+        """Which event times (N,) are too far ahead of their records' timestamps; without a timestamp none is.
+
+        The timestamp is the producer's and may be any number: it is never multiplied, which could overflow.
+        """
+        result: Bools = (np.asarray(record_ms) >= 0) & (-((self.max_ahead_ns - ts) // 1_000_000) > record_ms)
+        return result
 
 
 def join(parts: list[Columns]) -> Columns:

@@ -5,6 +5,7 @@ IPC. A message that is no reading becomes a `DeadLetter` with a reason from `col
 only the bad rows do.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from operator import itemgetter
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from monitor.arrays import Ints
 from monitor.arrow_records import read_arrow
@@ -46,9 +47,10 @@ class _Json(Struct):
     ts: int | float | str
     values: dict[str, float | None] | None = None
     channel: str | None = None
-    value: float | None = None
+    value: float | UnsetType | None = UNSET
 
 
+_FRACTION = re.compile(r"\.[0-9]+")
 _decode_json = msgspec.json.Decoder(_Json).decode
 
 
@@ -96,7 +98,7 @@ class Decoder:
         default, most = self._default_type, self._max_bytes
         for index, (value, headers) in enumerate(zip(messages.values, messages.headers, strict=True)):
             found: str | None = _content_type(headers) or default if headers else default
-            if value is None:
+            if not value:
                 dead.append(DeadLetter(index, "empty", "a record without a value"))
                 found = None
             elif len(value) > most:
@@ -164,8 +166,8 @@ class Decoder:
         return cells, len(values) - len(cells)
 
     def _narrow_cells(self, reading: _Json, route: int) -> tuple[Any, int]:
-        if reading.channel is None:
-            raise InvalidReading("wrong_type", "neither `values` nor `channel`")
+        if reading.channel is None or reading.value is UNSET:
+            raise InvalidReading("wrong_type", "neither `values` nor both of `channel` and `value`")
         if route == UNWATCHED:
             return (), 0
         channels = self.channels[route]
@@ -222,24 +224,20 @@ class Decoder:
 
     def _time(self, place: int, stamp: int | float | str, problems: dict[int, tuple[str, str]]) -> int:
         if not isinstance(stamp, str):
-            ns = int(stamp * self._rules.ns_per_unit)
-            return ns if EARLIEST <= ns < LATEST else 0
+            return _numeric_time(stamp, self._rules.ns_per_unit)
         try:
-            text = pa.array([stamp], pa.string())
-            seconds = int(
-                text.cast(pa.timestamp("s" if "." not in stamp else "us", "UTC")).cast(pa.int64())[0].as_py()
-            )
-            if "." not in stamp and not EARLIEST <= seconds * 10**9 < LATEST:
-                return 0
-            return int(text.cast(pa.timestamp("ns", "UTC")).cast(pa.int64())[0].as_py())
+            whole = pa.array([_FRACTION.sub("", stamp, count=1)], pa.string())
+            seconds = whole.cast(pa.timestamp("s", "UTC")).cast(pa.int64())[0].as_py()
+            if not EARLIEST <= seconds * 10**9 < LATEST:
+                return 0  # 64 bits of nanoseconds would not hold it
+            return int(pa.array([stamp], pa.string()).cast(pa.timestamp("ns", "UTC")).cast(pa.int64())[0].as_py())
         except pa.ArrowInvalid:
             problems[place] = ("wrong_type", f"ts {stamp[:64]!r} is no RFC 3339 time with a zone")
             return 0
 
     def _find_ahead(self, ts: Ints, record_ms: Ints, problems: dict[int, tuple[str, str]]) -> None:
         """A reading too far ahead is judged against its record's timestamp, never against a clock of ours."""
-        ahead = (record_ms >= 0) & (ts > record_ms * 1_000_000 + self._rules.max_ahead_ns)
-        for place in np.flatnonzero(ahead):
+        for place in np.flatnonzero(self._rules.too_far_ahead(ts, record_ms)):
             problems.setdefault(int(place), ("time_out_of_range", "too far ahead of its record's timestamp"))
 
     # ----------------------------------------------------------------------------------------------- Arrow
@@ -251,6 +249,13 @@ class Decoder:
         except InvalidReading as error:
             dead.append(DeadLetter(index, error.reason, str(error)))
             return None
+
+
+def _numeric_time(stamp: int | float, ns_per_unit: int) -> int:
+    """Event time in ns, 0 where out of range; a fraction counts to the microsecond, more no float can hold."""
+    if not EARLIEST <= stamp * ns_per_unit < LATEST:
+        return 0
+    return stamp * ns_per_unit if isinstance(stamp, int) else round(stamp * ns_per_unit / 1000) * 1000
 
 
 def _picker(channels: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
@@ -281,4 +286,6 @@ def _json_reason(error: Exception) -> tuple[str, str]:
         return "not_json", text
     if "$.asset" in text or "`asset`" in text:
         return "no_asset", text
+    if "out of range" in text and "$.value" in text:
+        return "not_finite", text
     return "wrong_type", text

@@ -3,8 +3,10 @@
 Nothing here is clever: one reading at a time, dictionaries, no sharing of code with `monitor`.
 """
 
+import json
 import math
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass
@@ -93,3 +95,42 @@ class NaiveWindows:
     def _rows(self, asset, span):
         empty = (None, math.nan)
         return [[asset.cells.get((bucket, channel), empty)[1] for channel in range(self.channels)] for bucket in span]
+
+
+def decode_json(value, columns, watched):
+    """One JSON reading as (asset, event time in ns, cells), () for an asset not watched; None for a dead letter.
+
+    `columns` gives each channel's place; times are milliseconds. Names are at most 249 long, as topics are.
+    """
+    try:
+        reading = json.loads((value or b"").decode(), parse_constant=_refuse)
+        asset, ts = reading["asset"], _event_time(reading["ts"])
+        asset.encode()
+        wide = reading.get("values") is not None
+        values = reading["values"] if wide else {reading["channel"]: reading["value"]}
+        known = all(type(cell) in (int, float, type(None)) for cell in values.values())
+        finite = all(abs(cell or 0) < 3.4e38 for cell in values.values()) if known else False
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None
+    if type(asset) is not str or not 1 <= len(asset) <= 249 or not finite:
+        return None
+    if not 946_684_800 * 10**9 <= ts < 4_102_444_800 * 10**9:
+        return None
+    if not watched(asset):
+        return asset, ts, ()
+    if wide and not set(columns) & set(values):
+        return None
+    return asset, ts, [values.get(channel) for channel in columns]
+
+
+def _refuse(literal):
+    raise ValueError(literal)
+
+
+def _event_time(ts):
+    if type(ts) in (int, float):
+        return int(ts * 1_000_000)
+    moment = datetime.fromisoformat(ts)
+    if moment.tzinfo is None:
+        raise ValueError("no zone")
+    return int(moment.timestamp() * 1000) * 1_000_000
