@@ -200,17 +200,21 @@ def backtest(
 
 @app.command(epilog="**Example:** `tocsin demo --headless --seconds 60`")
 def demo(
-    headless: Annotated[bool, typer.Option(help="No dashboard; print one JSON object as the last line.")] = False,
-    seconds: Annotated[float, typer.Option(min=5, help="Length of the replay.")] = 120.0,
-    folder: Annotated[Path, typer.Option(help="Where models, data of the broker and logs go.")] = Path(
-        ".tocsin/demo"
-    ),
-    port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8501,
+    headless: Annotated[bool, typer.Option(help="End with the replay, and wait for nobody.")] = False,
+    seconds: Annotated[float, typer.Option(min=5, help="Length of the replay.")] = 300.0,
+    speed: Annotated[
+        float | None, typer.Option(min=0.1, help="Times real time.", show_default="all of the data in these seconds")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where configuration, models and logs go.")] = Path(".tocsin/demo"),
+    port: Annotated[int, typer.Option(help="Port of the dashboard; where it is taken, any other.")] = 8501,
 ) -> None:
-    """Everything at once: broker, training, daemon, replay of real data, and the dashboard, until Ctrl-C."""
+    """Everything at once: broker, training, daemon, replay of real data, and the dashboard, until Ctrl-C.
+
+    The last line on standard output is one JSON object with the figures of the run.
+    """
     from monitor.demo.run import run_demo
 
-    raise typer.Exit(run_demo(folder, headless=headless, seconds=seconds, port=port))
+    raise typer.Exit(run_demo(folder, headless, seconds, speed, port))
 
 
 # ----------------------------------------------------------------------------------------------- progress

@@ -74,7 +74,11 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self.polled = Polled()
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
-        self.polled.revoked += [tuple(where) for where in revoked]
+        for where in map(tuple, revoked):
+            if where in self.polled.assigned:  # it came and left before anybody was told
+                self.polled.assigned.remove(where)
+            else:
+                self.polled.revoked.append(where)
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         assigned = list(assigned)
@@ -89,12 +93,12 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaTransport:
     """A member of the consumer group on the input topic, by kafka-python."""
 
-    def __init__(self, config: Config) -> None:
-        """Connect; raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting."""
+    def __init__(self, config: Config, timeout_s: float = 30.0) -> None:
+        """Connect; each call waits for the broker at most `timeout_s`. Raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting."""
         _check_table(config)
         delivery = config.delivery
         self._config = config
-        self._timeout_s = 30.0
+        self._timeout_s = timeout_s
         self._rebalances = _Rebalances()
         session_ms = int(delivery.session_timeout_s * 1000)
         settings = {
@@ -131,6 +135,7 @@ class KafkaTransport:
 
     def poll(self, max_wait_s: float) -> Polled:
         """Messages of the started partitions, and what a rebalance changed."""
+        self._finish_rejoining()
         try:
             records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000))
         except FencedInstanceIdError:
@@ -142,6 +147,16 @@ class KafkaTransport:
         polled, self._rebalances.polled = self._rebalances.polled, Polled()
         polled.messages = [_messages(tuple(where), batch) for where, batch in records.items()]
         return polled
+
+    def _finish_rejoining(self) -> None:
+        """Have the client end a rejoin that it has begun.
+
+        Any call lets the answer to a join arrive, and where new metadata was the cause, the client then sees no
+        need to join, never applies the answer and sends no heartbeat: it would read nothing for ever.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""

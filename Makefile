@@ -1,0 +1,46 @@
+# On a machine with Python 3.11 or newer and make: `make demo`, `make test`, `make check`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+SECONDS ?= $(if $(HEADLESS),60,300)
+
+.PHONY: demo test fast check bench clean
+.DEFAULT_GOAL := demo
+
+$(VENV)/.pip:
+	@echo "setting up $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tocsin needs Python 3.11 or newer; set PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
+	@echo "installing what the demo needs"
+	@$(INSTALL) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "installing what the tests need"
+	@$(INSTALL) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.demo ## broker, training, daemon, replay and dashboard, until Ctrl-C; HEADLESS=1 SECONDS=60 waits for nobody
+	@$(BIN)/tocsin demo $(if $(HEADLESS),--headless) --seconds $(SECONDS) $(if $(SPEED),--speed $(SPEED))
+
+test: $(VENV)/.dev ## all tests; those whose tools are missing skip and say why
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+fast: $(VENV)/.dev ## the tests that need neither Kafka nor a browser
+	@$(BIN)/python -m pytest -n 2 -m "not kafka and not browser and not slow"
+
+check: $(VENV)/.dev ## style, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## readings a CPU-second of the whole daemon
+	@$(BIN)/python -m tests.bench.throughput
+
+clean: ## what was built, but not the virtual environment
+	@rm -rf build .tocsin .pytest_cache .mypy_cache .ruff_cache .hypothesis

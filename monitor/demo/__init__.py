@@ -1,0 +1,1 @@
+"""The whole of Tocsin on one machine: broker, training, daemon, replay of real data, dashboard."""
