@@ -11,8 +11,10 @@ from msgspec import Meta, Struct, field
 from monitor.errors import InvalidConfiguration
 from monitor.topics import Topics
 
-NonNegative = Annotated[float, Meta(ge=0)]
-Above0 = Annotated[float, Meta(gt=0)]
+TEN_YEARS_S = 315_576_000  # longer is a mistake, and what stays below fits into nanoseconds of 64 bits
+Delay = Annotated[float, Meta(ge=0, le=TEN_YEARS_S)]
+Seconds = Annotated[float, Meta(gt=0, le=TEN_YEARS_S)]
+Above0 = Annotated[float, Meta(gt=0, le=1e9)]
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -21,9 +23,9 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     encoding: Literal["json", "arrow"] = "json"
     ts_unit: Literal["s", "ms", "us", "ns"] = "ms"
-    allowed_lateness_s: NonNegative = 0.0
-    idle_limit_s: Above0 = 300.0
-    max_ahead_s: Above0 = 3600.0
+    allowed_lateness_s: Delay = 0.0
+    idle_limit_s: Seconds = 300.0
+    max_ahead_s: Seconds = 3600.0
     max_message_bytes: Count = 1_048_576
     max_assets: Count = 100_000
 
@@ -34,11 +36,11 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: str = "tocsin"
     instance_id: str | None = None
     assignor: Literal["range", "roundrobin", "sticky", "cooperative-sticky"] = "cooperative-sticky"
-    session_timeout_s: Above0 = 10.0
-    max_wait_s: Above0 = 0.1
+    session_timeout_s: Seconds = 10.0
+    max_wait_s: Seconds = 0.1
     max_poll_records: Count = 10_000
     scores_message_bytes: Count = 524_288
-    shutdown_timeout_s: Above0 = 10.0
+    shutdown_timeout_s: Seconds = 10.0
 
 
 class Telemetry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,13 +63,13 @@ class Detector(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model watching the assets that match a glob or all of the given labels."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-    model: str
+    model: Annotated[str, Meta(min_length=1)]
     assets: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     alarm_budget_per_day: Above0 = 1.0
-    on_delay_s: NonNegative = 0.0
-    off_delay_s: NonNegative = 0.0
-    deadband: Annotated[float, Meta(ge=1)] = 2.0
+    on_delay_s: Delay = 0.0
+    off_delay_s: Delay = 0.0
+    deadband: Annotated[float, Meta(ge=1, le=1e9)] = 2.0
     publish_expected: bool = False
 
 
@@ -135,13 +137,16 @@ def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:
 def _secret(path: str, value: Any, base: Path) -> Any:
     if not isinstance(value, dict):
         return value
-    if set(value) == {"env"}:
-        if value["env"] not in os.environ:
-            raise InvalidConfiguration(f"{path}: the environment has no variable {value['env']}")
-        return os.environ[value["env"]]
-    if set(value) == {"file"}:
-        try:
-            return (base / value["file"]).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise InvalidConfiguration(f"{path}: {value['file']}: {error.strerror or error}") from None
+    match value:
+        case {"env": str(name)} if len(value) == 1:
+            if name not in os.environ:
+                raise InvalidConfiguration(f"{path}: the environment has no variable {name}")
+            return os.environ[name]
+        case {"file": str(name)} if len(value) == 1:
+            try:
+                return (base / name).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise InvalidConfiguration(f"{path}: {name}: {error.strerror or error}") from None
+            except ValueError:
+                raise InvalidConfiguration(f"{path}: {name!r} is no text file") from None
     raise InvalidConfiguration(f"{path}: a table here is {{env = NAME}} or {{file = PATH}}")
