@@ -6,6 +6,7 @@ JSON document, `ModelMetadata`, checked by the same struct when it is written an
 """
 
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +22,12 @@ INPUT = "window"
 OUTPUTS = ("score", "channel_score", "reconstruction", "latent")
 MODEL_FILE = "model.onnx"
 CURRENT = "current"
+MAX_CELLS = 4_194_304  # values in one window
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+Name = Annotated[str, Meta(pattern=NAME)]
 Positive = Annotated[int, Meta(ge=1)]
+Period = Annotated[int, Meta(ge=1, le=366 * 86_400_000)]  # ms
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -77,7 +81,7 @@ class ModelMetadata(Struct, frozen=True):
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1)]
     window: Positive
     stride: Positive
-    period_ms: Positive
+    period_ms: Period
     min_observed: Share
     calibration: Calibration
     training: Training
@@ -109,7 +113,7 @@ def parse_metadata(text: str | bytes) -> ModelMetadata:
         metadata = msgspec.json.decode(text, type=ModelMetadata)
     except msgspec.ValidationError as error:
         raise InvalidModel(f"metadata_props['{METADATA_KEY}']: {error}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidModel(f"metadata_props['{METADATA_KEY}'] is no JSON: {error}") from None
     _check(metadata)
     return metadata
@@ -122,6 +126,8 @@ def _check(metadata: ModelMetadata) -> None:
     names = metadata.channel_names
     if len(set(names)) != len(names):
         raise InvalidModel("channels: a channel name stands twice")
+    if metadata.window * len(names) > MAX_CELLS or metadata.stride > MAX_CELLS:
+        raise InvalidModel(f"window and stride: a window has at most {MAX_CELLS} cells, a stride as many buckets")
     points = metadata.calibration.quantiles
     if any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(points)):
         raise InvalidModel("calibration.quantiles: probabilities and scores must rise")
@@ -139,8 +145,10 @@ def current_version(directory: str | os.PathLike[str]) -> str:
         raise InvalidModel(
             f"{pointer}: {error.strerror or error}; a model directory has a file '{CURRENT}'"
         ) from None
-    if not version or "/" in version or version.startswith("."):
-        raise InvalidModel(f"{pointer}: '{version}' is no version")
+    except UnicodeDecodeError:
+        raise InvalidModel(f"{pointer}: it is no text") from None
+    if re.fullmatch(NAME, version) is None:
+        raise InvalidModel(f"{pointer}: {version[:100]!r} is no version")
     return version
 
 

@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 # What the pipeline needs of a model: windows and the names of the outputs wanted -> those outputs.
 Score = Callable[[Floats, tuple[str, ...]], Sequence[Floats]]
 
+MAX_FILE_BYTES = 2**31 - 1  # of one Protocol Buffers message
 _STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
 
@@ -40,6 +41,8 @@ def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: in
     """
     file = resolve_model(path)
     try:
+        if (size := file.stat().st_size) > MAX_FILE_BYTES:
+            raise InvalidModel(f"{file}: it has {size} bytes; ONNX allows {MAX_FILE_BYTES}")
         data = file.read_bytes()
     except OSError as error:
         raise InvalidModel(f"{file}: {error.strerror or error}") from None
@@ -67,9 +70,23 @@ def _verify_graph(data: bytes) -> ModelMetadata:
         raise InvalidModel(f"metadata_props['{METADATA_KEY}'] is missing: this file is no Tocsin model")
     if foreign := {node.domain for node in _nodes(proto.graph)} - _STANDARD_DOMAINS:
         raise InvalidModel(f"no custom operators: the graph uses the domain '{min(foreign)}'")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(proto.graph)):
         raise InvalidModel("no external data: a weight lies in another file")
     return parse_metadata(text)
+
+
+def _tensors(graph: Any) -> list[Any]:
+    """Tensors of a graph and of the graphs inside it: initializers, dense and sparse, and attributes of nodes."""
+    graphs = [graph, *(a.g for node in _nodes(graph) for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)]
+    attributes = [attribute for node in _nodes(graph) for attribute in node.attribute]
+    sparse = [tensor for part in graphs for tensor in part.sparse_initializer]
+    sparse += [attribute.sparse_tensor for attribute in attributes]
+    return [
+        *(tensor for part in graphs for tensor in part.initializer),
+        *(attribute.t for attribute in attributes),
+        *(tensor for attribute in attributes for tensor in attribute.tensors),
+        *(half for tensor in sparse for half in (tensor.values, tensor.indices)),
+    ]
 
 
 def _nodes(graph: Any) -> list[Any]:
