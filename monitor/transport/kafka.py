@@ -3,6 +3,7 @@
 Rules for this client, each from a fault that was seen, are in ARCHITECTURE.md.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -94,7 +95,10 @@ class KafkaTransport:
     """A member of the consumer group on the input topic, by kafka-python."""
 
     def __init__(self, config: Config, timeout_s: float = 30.0) -> None:
-        """Connect; each call waits for the broker at most `timeout_s`. Raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting."""
+        """Connect; each call waits for the broker at most `timeout_s`, give or take.
+
+        Raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting.
+        """
         _check_table(config)
         delivery = config.delivery
         self._config = config
@@ -105,6 +109,7 @@ class KafkaTransport:
             "fetch_max_wait_ms": max(int(delivery.max_wait_s * 1000), 1),
             "heartbeat_interval_ms": max(session_ms // 4, 100),
             "max_partition_fetch_bytes": 8 * 1024 * 1024,
+            "bootstrap_timeout_ms": self._ms,
             **client_settings(config.kafka, KafkaConsumer),
             "group_id": delivery.group,
             "group_instance_id": delivery.instance_id,
@@ -118,6 +123,10 @@ class KafkaTransport:
         }
         self._producing = {
             "max_request_size": 2 * config.input.max_message_bytes + 1024 * 1024,
+            "max_block_ms": self._ms,
+            "request_timeout_ms": self._ms // 2,
+            "delivery_timeout_ms": self._ms,
+            "bootstrap_timeout_ms": self._ms,
             **client_settings(config.kafka, KafkaProducer),
             "acks": "all",
             "enable_idempotence": True,
@@ -125,7 +134,7 @@ class KafkaTransport:
         where = addresses(config.kafka)
         try:
             self._consumer = KafkaConsumer(**settings)
-            self._producer = KafkaProducer(**self._producing)
+            self._producer: Any = KafkaProducer(**self._producing)
         except KafkaError as error:
             raise RetriableError(f"no broker answers at {where}: {_say(error)}") from error
         except (ValueError, TypeError, AssertionError, OSError) as error:
@@ -169,7 +178,7 @@ class KafkaTransport:
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """The last value of each key in the state partition of the same number, read to its end."""
         state = KafkaTopicPartition(self._config.topics.state, where[1])
-        settings = client_settings(self._config.kafka, KafkaConsumer)
+        settings = {"bootstrap_timeout_ms": self._ms, **client_settings(self._config.kafka, KafkaConsumer)}
         last: dict[bytes, bytes | None] = {}
         try:
             reader = KafkaConsumer(
@@ -236,6 +245,8 @@ class KafkaTransport:
         if not messages:
             return
         try:
+            if self._producer is None:
+                self._producer = KafkaProducer(**self._producing)
             futures = [
                 self._producer.send(
                     message.topic,
@@ -246,20 +257,19 @@ class KafkaTransport:
                 )
                 for message in messages
             ]
-            self._producer.flush(timeout=self._timeout_s)
+            self._producer.flush(timeout=self._timeout_s + 5)
             for future in futures:
                 future.get(timeout=0)
         except KafkaError as error:
-            self._renew_producer()
+            self._close_producer(0)
             raise RetriableError(f"publishing: {_say(error)}") from error
 
-    def _renew_producer(self) -> None:
-        """After any failure a new producer: an idempotent one that lost a message refuses all that follow."""
-        self._producer.close(timeout=0)
-        try:
-            self._producer = KafkaProducer(**self._producing)
-        except KafkaError as error:
-            raise RetriableError(f"publishing: {_say(error)}") from error
+    def _close_producer(self, timeout_s: float) -> None:
+        """After any failure comes a new producer: an idempotent one that lost a message refuses all that follow."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(KafkaError):
+                producer.close(timeout=timeout_s)
 
     def _fenced(self) -> FencedError:
         instance = self._config.delivery.instance_id
@@ -271,8 +281,9 @@ class KafkaTransport:
 
     def close(self) -> None:
         """Leave (a static member keeps its partitions until its session ends) and close both clients."""
-        self._producer.close(timeout=5)
-        self._consumer.close(autocommit=False, timeout_ms=5000)
+        self._close_producer(5)
+        with contextlib.suppress(KafkaError):
+            self._consumer.close(autocommit=False, timeout_ms=5000)
 
 
 def _messages(where: tuple[str, int], records: Sequence[Any]) -> Messages:

@@ -1,0 +1,42 @@
+"""The logs that the contract is held against."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from monitor.transport import Transport
+from tests.transport.logs import KafkaLog, Log, MemoryLog
+
+LOGS = ["memory", "embedded", pytest.param("apache", marks=pytest.mark.kafka)]
+
+
+@pytest.fixture
+def kafka_log(bootstrap: str, topic: str, request: pytest.FixtureRequest) -> Iterator[KafkaLog]:
+    """The embedded broker and, once more, Apache Kafka; the first knows no cooperative assignment."""
+    apache = request.node.callspec.params["bootstrap"] == "apache"
+    log = KafkaLog(bootstrap, topic, "cooperative-sticky" if apache else "range")
+    yield log
+    log.close()
+
+
+@pytest.fixture(params=LOGS)
+def log(request: pytest.FixtureRequest, topic: str) -> Iterator[Log]:
+    """Every log in turn."""
+    if request.param == "memory":
+        yield MemoryLog()
+        return
+    if request.param == "embedded":
+        made = KafkaLog(request.getfixturevalue("embedded_broker"), topic, "range")
+    else:
+        made = KafkaLog(request.getfixturevalue("kafka_cluster").bootstrap, topic, "cooperative-sticky")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def member(log: Log) -> Iterator[Transport]:
+    """A member of the group on the log, closed after the test."""
+    made = log.member()
+    yield made
+    made.close()
