@@ -4,6 +4,7 @@ Rules for this client, each from a fault that was seen, are in ARCHITECTURE.md.
 """
 
 import contextlib
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -56,6 +57,7 @@ OURS = {
     "enable_idempotence": None,
     "transactional_id": None,
 }
+REST_S = 0.01  # between two questions to a broker that does not wait
 _REBALANCED = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -104,6 +106,7 @@ class KafkaTransport:
         self._config = config
         self._timeout_s = timeout_s
         self._rebalances = _Rebalances()
+        self._broker_waits = True
         session_ms = int(delivery.session_timeout_s * 1000)
         settings = {
             "fetch_max_wait_ms": max(int(delivery.max_wait_s * 1000), 1),
@@ -146,7 +149,7 @@ class KafkaTransport:
         """Messages of the started partitions, and what a rebalance changed."""
         self._finish_rejoining()
         try:
-            records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000))
+            records = self._fetch(max_wait_s)
         except FencedInstanceIdError:
             raise self._fenced() from None
         except TopicAuthorizationFailedError as error:
@@ -156,6 +159,22 @@ class KafkaTransport:
         polled, self._rebalances.polled = self._rebalances.polled, Polled()
         polled.messages = [_messages(tuple(where), batch) for where, batch in records.items()]
         return polled
+
+    def _fetch(self, max_wait_s: float) -> Any:
+        """Wait for records; where the broker answers empty at once instead of waiting, rest between questions.
+
+        The embedded broker is such a one, and the client then asks again and again: most of a core for nothing.
+        """
+        if not self._broker_waits:
+            records = self._consumer.poll(timeout_ms=0)
+            if not records:
+                time.sleep(min(REST_S, max_wait_s))
+            return records
+        began, worked = time.monotonic(), time.thread_time()
+        records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000))
+        took, worked = time.monotonic() - began, time.thread_time() - worked
+        self._broker_waits = bool(records) or took < max_wait_s / 2 or worked < took / 2
+        return records
 
     def _finish_rejoining(self) -> None:
         """Have the client end a rejoin that it has begun.
