@@ -41,17 +41,18 @@ def _survival(calibration: Calibration, excess: NDArray[np.float64]) -> NDArray[
     z = np.maximum(excess, 0.0) / tail.scale
     if abs(tail.shape) < 1e-9:
         return np.exp(-z)
-    return np.maximum(1.0 + tail.shape * z, 0.0) ** (-1.0 / tail.shape)
+    with np.errstate(divide="ignore"):  # beyond the end of a tail that has one, the logarithm of 0
+        return np.exp(-np.log1p(np.maximum(tail.shape * z, -1.0)) / tail.shape)
 
 
 def score_at(calibration: Calibration, p: float) -> float:
-    """Score whose p-value is `p`: the inverse of `p_values`."""
+    """Score whose p-value is `p`: the inverse of `p_values`; at most the largest that a score (float32) can be."""
     tail = calibration.tail
     if p < tail.share:
-        ratio = tail.share / p
-        if abs(tail.shape) < 1e-9:
-            return float(tail.threshold + tail.scale * np.log(ratio))
-        return float(tail.threshold + tail.scale / tail.shape * (ratio**tail.shape - 1.0))
+        logarithm = np.log(tail.share / p)
+        with np.errstate(over="ignore"):
+            z = logarithm if abs(tail.shape) < 1e-9 else np.expm1(tail.shape * logarithm) / tail.shape
+        return float(min(tail.threshold + tail.scale * z, np.finfo(np.float32).max))
     levels, points = np.array(calibration.quantiles, np.float64).T
     return float(min(np.interp(1.0 - p, levels, points), tail.threshold))
 

@@ -4,12 +4,15 @@ Such a close (by idleness or by the clock) is kept with the position in the inpu
 a restart repeats it at the same place and makes the same windows.
 """
 
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from monitor.alarms import AlarmState
+from monitor.arrays import HIGHEST, LOWEST
+
+T = TypeVar("T")
 
 MAX_CLOSES = 64  # more than any window spans, unless an asset falls idle every few readings
 END_OF_MESSAGE = 2**31 - 1  # row number behind every row of a message
@@ -34,7 +37,7 @@ class StateKey(NamedTuple):
 class StateEntry(Struct, frozen=True):
     """Value of an entry: format version, alarm state, and recent closes that no reading caused."""
 
-    v: int
+    v: Literal[1]
     alarm: AlarmState
     closes: tuple[Close, ...] = ()
 
@@ -51,9 +54,9 @@ class Position(Struct, frozen=True):
 
 
 class _Metadata(Struct):
-    v: int
-    low: int
-    stream: int | None = None
+    v: Literal[1]
+    low: Annotated[int, Meta(ge=0, le=HIGHEST)]
+    stream: Annotated[int, Meta(ge=LOWEST, le=HIGHEST)] | None = None
 
 
 def encode_key(key: StateKey) -> bytes:
@@ -63,7 +66,7 @@ def encode_key(key: StateKey) -> bytes:
 
 def decode_key(data: bytes) -> StateKey:
     """Inverse of `encode_key`; raises msgspec.DecodeError where it is none."""
-    return msgspec.json.decode(data, type=StateKey)
+    return _decode(data, StateKey)
 
 
 def encode_entry(entry: StateEntry) -> bytes:
@@ -73,7 +76,7 @@ def encode_entry(entry: StateEntry) -> bytes:
 
 def decode_entry(data: bytes) -> StateEntry:
     """Inverse of `encode_entry`; raises msgspec.DecodeError where it is none."""
-    return msgspec.json.decode(data, type=StateEntry)
+    return _decode(data, StateEntry)
 
 
 def encode_metadata(position: Position) -> str:
@@ -84,7 +87,15 @@ def encode_metadata(position: Position) -> str:
 def decode_position(offset: int, metadata: str) -> Position:
     """A committed offset with its metadata; without any that can be read, nothing before it is needed."""
     try:
-        told = msgspec.json.decode(metadata, type=_Metadata)
+        told = _decode(metadata, _Metadata)
     except msgspec.DecodeError:
         return Position(offset, offset)
     return Position(offset, min(told.low, offset), told.stream)
+
+
+def _decode(data: bytes | str, kind: type[T]) -> T:
+    """Decode JSON that anyone may have written; whatever is wrong with it is a msgspec.DecodeError."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (UnicodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None

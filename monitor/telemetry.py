@@ -102,10 +102,11 @@ class TelemetryServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if self.path == "/metrics":
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
-                elif self.path in ("/healthz", "/readyz"):
-                    missing = healthy() if self.path == "/healthz" else ready()
+                elif path in ("/healthz", "/readyz"):
+                    missing = healthy() if path == "/healthz" else ready()
                     body = json.dumps({"ok": not missing, "missing": missing or None}).encode()
                     self._answer(503 if missing else 200, "application/json", body)
                 else:
