@@ -170,9 +170,9 @@ class KafkaTransport:
             if not records:
                 time.sleep(min(REST_S, max_wait_s))
             return records
-        began, worked = time.monotonic(), time.thread_time()
+        began, worked = time.monotonic(), time.process_time()
         records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000))
-        took, worked = time.monotonic() - began, time.thread_time() - worked
+        took, worked = time.monotonic() - began, time.process_time() - worked
         self._broker_waits = bool(records) or took < max_wait_s / 2 or worked < took / 2
         return records
 
