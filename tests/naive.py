@@ -134,3 +134,30 @@ def _event_time(ts):
     if moment.tzinfo is None:
         raise ValueError("no zone")
     return int(moment.timestamp() * 1000) * 1_000_000
+
+
+def alarm_events(windows, raise_p, clear_p, raise_after, clear_after):
+    """What one asset's scored windows (end, score, p-value) tell, in time order.
+
+    Events are (kind, decided at, end of the first window over the limit, end of the last one, end of the peak).
+    """
+    events, over, quiet, raised = [], [], 0, False
+    for end, score, p in windows:
+        if p <= raise_p:
+            over.append((end, score))
+            quiet = 0
+        elif not raised:
+            over = []
+        else:
+            quiet = quiet + 1 if p > clear_p else 0
+        kind = None
+        if not raised and len(over) >= raise_after:
+            kind, raised = "raised", True
+        elif raised and quiet >= clear_after:
+            kind, raised = "cleared", False
+        if kind:
+            peak = max(over, key=lambda window: window[1])[0]
+            events.append((kind, end, over[0][0], over[-1][0], peak))
+        if kind == "cleared":
+            over, quiet = [], 0
+    return events
