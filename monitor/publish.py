@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from monitor.assembly import asset_facts
-from monitor.columns import DeadLetter, Messages
+from monitor.columns import DeadLetter, Headers, Messages
 from monitor.config import Asset, Config
 from monitor.pipeline import Output, Told
 from monitor.state import encode_entry, encode_key
@@ -19,7 +19,7 @@ from monitor.wire import (
     to_datetime,
 )
 
-_HEADERS_BYTES = 1024  # what the headers of a dead letter may add to its value
+_FRAME_BYTES = 512  # of a record batch around its only record, with room for `tocsin-truncated`
 
 
 class Publisher:
@@ -76,14 +76,29 @@ class Publisher:
             "detail": letter.detail[:500],
         }
         added = [(f"tocsin-{name}", text.encode()) for name, text in told.items()]
-        room = self._max_deadletter_bytes - _HEADERS_BYTES - len(key or b"")
-        room -= sum(len(name) + len(data or b"") for name, data in [*headers, *added])
+        room = self._max_deadletter_bytes - _FRAME_BYTES - _size(added)
+        cut = []
+        if len(key or b"") > room:
+            cut.append(f"key of {len(key or b'')} bytes")
+            key = None
+        room -= len(key or b"")
+        if _size(headers) > room:
+            cut.append(f"headers of {_size(headers)} bytes")
+            headers = ()
+        room -= _size(headers)
         if letter.rows is not None and len(letter.rows) + len(value or b"") <= room:
             added.append(("tocsin-rows", letter.rows))
-        if value is not None and len(value) > room:
-            added.append(("tocsin-truncated", str(len(value)).encode()))
+        elif value is not None and len(value) > room:
+            cut.append(f"value of {len(value)} bytes")
             value = value[: max(room, 0)]
+        if cut:
+            added.append(("tocsin-truncated", ", ".join(cut).encode()))
         return Outgoing(self._config.topics.deadletter, value, key, [*headers, *added])
+
+
+def _size(headers: Headers) -> int:
+    """Bytes of headers in a record, at most: each has two lengths of up to five bytes."""
+    return sum(len(name.encode()) + len(data or b"") + 10 for name, data in headers)
 
 
 def incident_event(told: Told, facts: Asset) -> IncidentEvent:
