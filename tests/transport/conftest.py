@@ -1,7 +1,6 @@
 """The logs that the contract is held against."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
