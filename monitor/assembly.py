@@ -12,6 +12,8 @@ from monitor.records import Decoder
 from monitor.routes import Routes
 from monitor.scoring import Model, load_model
 
+MAX_LATE_BUCKETS = 100_000  # that a ring keeps open for late readings
+
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
@@ -31,7 +33,17 @@ def load_models(config: Config) -> dict[str, Model]:
 
 
 def assemble(config: Config, models: dict[str, Model]) -> Assembly:
-    """Build decoder and pipeline; `models` by detector name."""
+    """Build decoder and pipeline; `models` by detector name.
+
+    Raises InvalidConfiguration where the allowed lateness is more of a detector's grid than memory should hold.
+    """
+    for detector in config.detectors:
+        buckets = config.input.allowed_lateness_s * 1000 / models[detector.name].metadata.period_ms
+        if buckets > MAX_LATE_BUCKETS:
+            raise InvalidConfiguration(
+                f"input.allowed_lateness_s: {buckets:.0f} buckets of detector '{detector.name}' for every asset, "
+                f"at most {MAX_LATE_BUCKETS}"
+            )
     watches = [watch(detector, models[detector.name]) for detector in config.detectors]
     channels = [each.metadata.channel_names for each in watches]
     routes = Routes([matcher(config, detector) for detector in config.detectors], channels)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from monitor.alarms import AlarmState, Policy, Transition, Window, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 from monitor.columns import AssetTable, Columns, take
+from monitor.errors import InvalidReading
 from monitor.modelfile import Channel
 from monitor.scoring import ScoredWindows
 from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
@@ -156,7 +157,11 @@ class PartitionState:
         while self._recorded and self._recorded[0][0][:2] < before:
             close, number, asset = self._recorded.pop(0)
             detector = self._detectors[number]
-            row = int(self._rows(detector, np.array([self._assets.code(asset)]))[0])
+            try:
+                code = self._assets.code(asset)
+            except InvalidReading:
+                continue  # beyond the limit of assets: its readings are dead letters, it has no windows
+            row = int(self._rows(detector, np.array([code]))[0])
             again = close.offset >= self._committed.offset
             out.closed[number] += detector.store.close_to(row, close.closed_to, emit=again)
 

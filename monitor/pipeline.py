@@ -91,7 +91,7 @@ def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) 
 
     What was seen and expected is worked out for all windows where it is published, else for those over the limit.
     """
-    observed = 1.0 - np.isnan(windows).mean(axis=(1, 2))
+    observed = (~np.isnan(windows)).mean(axis=(1, 2))
     place = np.flatnonzero(observed >= watch.metadata.min_observed)
     output.counts.windows += len(windows)
     output.counts.windows_not_scored += len(windows) - len(place)
@@ -100,7 +100,8 @@ def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) 
         return ScoredWindows.none(len(watch.metadata.channels))
     score, channel_score, *rest = watch.score(windows, watch.outputs)
     p = p_values(watch.metadata.calibration, score)
-    over = p <= limit.raise_p
+    sound = np.isfinite(score) & np.isfinite(channel_score).all(axis=1)
+    over = sound & (p <= limit.raise_p)
     stride = watch.metadata.stride
     seen = expected = np.full_like(channel_score, np.nan)
     if rest:
@@ -110,7 +111,6 @@ def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) 
         seen[over] = recent_mean(windows[over], stride)
         expected[over] = recent_mean(watch.score(windows[over], ("reconstruction",))[0], stride)
     scored = ScoredWindows(place, score, p, over, channel_score, seen, expected)
-    sound = np.isfinite(score)
     output.counts.windows_over_limit += int(over.sum())
     output.counts.model_faults += len(place) - int(sound.sum())
     return scored if sound.all() else scored.part(sound)
