@@ -15,7 +15,7 @@ $(VENV)/.pip:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
-	@echo "installing what the demo needs"
+	@echo "installing what the demo needs; this takes some minutes"
 	@$(INSTALL) -e '.[demo]'
 	@touch $@
 
@@ -24,8 +24,8 @@ $(VENV)/.dev: $(VENV)/.demo
 	@$(INSTALL) -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.demo ## broker, training, daemon, replay and dashboard, until Ctrl-C; HEADLESS=1 SECONDS=60 waits for nobody
-	@$(BIN)/tocsin demo $(if $(HEADLESS),--headless) --seconds $(SECONDS) $(if $(SPEED),--speed $(SPEED))
+demo: $(VENV)/.demo ## broker, training, daemon, replay and dashboard, until Ctrl-C; HEADLESS=1 waits for nobody, BROKER=... uses yours
+	@$(BIN)/tocsin demo $(if $(HEADLESS),--headless) --seconds $(SECONDS) $(if $(SPEED),--speed $(SPEED)) $(if $(BROKER),--broker $(BROKER))
 
 test: $(VENV)/.dev ## all tests; those whose tools are missing skip and say why
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup

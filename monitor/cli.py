@@ -207,6 +207,9 @@ def demo(
     ] = None,
     folder: Annotated[Path, typer.Option(help="Where configuration, models and logs go.")] = Path(".tocsin/demo"),
     port: Annotated[int, typer.Option(help="Port of the dashboard; where it is taken, any other.")] = 8501,
+    broker: Annotated[
+        str | None, typer.Option(help="Address of a Kafka of yours.", show_default="an embedded broker")
+    ] = None,
 ) -> None:
     """Everything at once: broker, training, daemon, replay of real data, and the dashboard, until Ctrl-C.
 
@@ -214,7 +217,7 @@ def demo(
     """
     from monitor.demo.run import run_demo
 
-    raise typer.Exit(run_demo(folder, headless, seconds, speed, port))
+    raise typer.Exit(run_demo(folder, headless, seconds, speed, port, broker))
 
 
 # ----------------------------------------------------------------------------------------------- progress

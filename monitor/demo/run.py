@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from monitor.demo.figures import Arrivals, Figures, figures
 from monitor.errors import FatalError
 from monitor.recording import Recording
 from monitor.replay import Progress, replay, replay_producer
+from monitor.topics import Topics
 
 DATA = Path(__file__).parent / "data" / "smd"
 PARTITIONS = 4
@@ -35,7 +37,11 @@ CONFIG = """\
 [kafka]
 bootstrap_servers = "{bootstrap}"
 
+[topics]
+{topics}
+
 [delivery]
+group = "{run}"
 instance_id = "demo-1"
 assignor = "range"      # the embedded broker knows no cooperative assignment
 
@@ -58,8 +64,15 @@ publish_expected = true
 """
 
 
-def run_demo(folder: Path, headless: bool, seconds: float, speed: float | None = None, port: int = 8501) -> int:
-    """Run the demo in `folder`; returns the exit code.
+def run_demo(
+    folder: Path,
+    headless: bool,
+    seconds: float,
+    speed: float | None = None,
+    port: int = 8501,
+    address: str | None = None,
+) -> int:
+    """Run the demo in `folder`, on the broker at `address` or an embedded one; returns the exit code.
 
     Readings are replayed for `seconds`, by default at the speed at which all of them pass. Headless, it ends
     with them and prints one JSON object as its last line; else it stays until Ctrl-C.
@@ -69,15 +82,15 @@ def run_demo(folder: Path, headless: bool, seconds: float, speed: float | None =
     recordings = {path.name: path for path in sorted(DATA.iterdir()) if path.is_dir()}
     folder.mkdir(parents=True, exist_ok=True)
     with _until_signal() as stop, contextlib.ExitStack() as ending:
-        broker = ending.enter_context(EmbeddedBroker(data_dir=None))
-        screen.print(f"broker     {broker.bootstrap} (embedded)")
-        config = _write_config(folder, broker.bootstrap, list(recordings))
+        kind = "yours" if address else "embedded"
+        address = address or ending.enter_context(EmbeddedBroker()).bootstrap
+        screen.print(f"broker     {address} ({kind})")
+        config = _write_config(folder, address, list(recordings))
         create_topics(config, PARTITIONS)
         for asset, path in recordings.items():
             _train(screen, folder, asset, path / "train.parquet", stop)
         daemon = ending.enter_context(_child(folder, "daemon", ["monitor.cli", "run", "--config", "tocsin.toml"]))
-        address = f"http://127.0.0.1:{config.telemetry.port}/readyz"
-        _await(address, daemon, folder / "daemon.log", stop)
+        _await(f"http://127.0.0.1:{config.telemetry.port}/readyz", daemon, folder / "daemon.log", stop)
         screen.print(f"daemon     ready, {len(recordings)} detectors; its log: {folder / 'daemon.log'}")
         port = port if _is_free(port) else free_port()
         command = ["dashboard.cli", "--config", "tocsin.toml", "--port", str(port)]
@@ -111,9 +124,12 @@ def _check_packages() -> None:
         raise FatalError(f"the demo needs {', '.join(missing)}: pip install 'tocsin[demo]'")
 
 
-def _write_config(folder: Path, bootstrap: str, assets: list[str]) -> Config:
+def _write_config(folder: Path, address: str, assets: list[str]) -> Config:
+    """The demo's configuration; its topics are new ones, so that a broker with others in use is left in peace."""
     file = folder / "tocsin.toml"
-    text = CONFIG.format(bootstrap=bootstrap, telemetry=free_port())
+    run = f"tocsin-demo-{secrets.token_hex(3)}"
+    names = "\n".join(f'{each} = "{run}.{each}"' for each in Topics.__struct_fields__)
+    text = CONFIG.format(bootstrap=address, topics=names, run=run, telemetry=free_port())
     file.write_text(text + "".join(DETECTOR.format(asset=asset) for asset in assets), encoding="utf-8")
     return load(file)
 
@@ -205,8 +221,8 @@ def _replay(
 def _summary(screen: Console, told: Figures) -> None:
     screen.print(
         f"\n{told.readings} readings, {told.windows} windows scored, {told.incidents} incidents: {told.detected} of "
-        f"{told.labelled_anomalies} labelled anomalies detected, {told.false_alarms} false alarms; a score is readable "
-        f"{told.latency_p99_ms:.0f} ms (p99) after the reading that closes its window"
+        f"{told.labelled_anomalies} labelled anomalies detected, {told.false_alarms} false alarms; a score is "
+        f"readable {told.latency_p99_ms:.0f} ms (p99) after the reading that closes its window"
     )
 
 

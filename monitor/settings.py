@@ -1,0 +1,143 @@
+"""All settings of `tocsin.toml`: frozen structs; the descriptions are those of the reference page."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from monitor.topics import Topics
+
+TEN_YEARS_S = 315_576_000  # longer is a mistake, and what stays below fits into nanoseconds of 64 bits
+Delay = Annotated[float, Meta(ge=0, le=TEN_YEARS_S)]
+Seconds = Annotated[float, Meta(gt=0, le=TEN_YEARS_S)]
+Above0 = Annotated[float, Meta(gt=0, le=1e9)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How readings are read: encoding and time unit where a message does not say, and the rules of event time."""
+
+    encoding: Annotated[
+        Literal["json", "arrow"], Meta(description="Encoding of messages without a `content-type` header.")
+    ] = "json"
+    ts_unit: Annotated[
+        Literal["s", "ms", "us", "ns"],
+        Meta(description="Unit of numeric event times in JSON, and of integers in Arrow."),
+    ] = "ms"
+    allowed_lateness_s: Annotated[
+        Delay, Meta(description="How far behind an asset's newest event time a reading may come and still count.")
+    ] = 0.0
+    idle_limit_s: Annotated[
+        Seconds,
+        Meta(description="An asset so far behind its partition's stream time is idle: its last windows are closed."),
+    ] = 300.0
+    max_ahead_s: Annotated[
+        Seconds, Meta(description="A reading so far ahead of its record's timestamp is a dead letter.")
+    ] = 3600.0
+    max_message_bytes: Annotated[Count, Meta(description="Larger messages are dead letters.")] = 1_048_576
+    max_assets: Annotated[Count, Meta(description="New assets beyond so many are dead letters.")] = 100_000
+
+
+class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The consumer group, and how this process is known in it; batches, waits and limits."""
+
+    group: Annotated[str, Meta(description="Name of the consumer group.")] = "tocsin"
+    instance_id: Annotated[
+        str | None,
+        Meta(description="This process in the group: unique, and the same after a restart. None: a passing member."),
+    ] = None
+    assignor: Annotated[
+        Literal["range", "roundrobin", "sticky", "cooperative-sticky"],
+        Meta(description="How the group divides partitions; the embedded broker knows no cooperative one."),
+    ] = "cooperative-sticky"
+    session_timeout_s: Annotated[
+        Seconds, Meta(description="A member that is silent for so long loses its partitions.")
+    ] = 10.0
+    max_wait_s: Annotated[Seconds, Meta(description="Longest wait for messages in one poll.")] = 0.1
+    max_poll_records: Annotated[Count, Meta(description="Most messages in one batch.")] = 10_000
+    scores_message_bytes: Annotated[Count, Meta(description="A message of scores larger than this is split.")] = (
+        524_288
+    )
+
+
+class Telemetry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where /metrics, /healthz and /readyz answer (port 0: any free one; -1: nowhere), and the log level."""
+
+    host: Annotated[str, Meta(description="Address that telemetry listens on.")] = "127.0.0.1"
+    port: Annotated[
+        Annotated[int, Meta(ge=-1, le=65535)],
+        Meta(description="Port of /metrics, /healthz and /readyz; 0: any free one, -1: none."),
+    ] = 9464
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least severe event that is logged.")
+    ] = "info"
+
+
+class Scoring(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How models are run: provider, threads, and the largest batch of windows in one call."""
+
+    provider: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Meta(description="What runs the models; auto: CUDA where a device answers, else the CPU."),
+    ] = "auto"
+    threads: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="Threads of one model call; 0: as many as there are cores.")
+    ] = 1
+    max_batch: Annotated[Count, Meta(description="Most windows in one model call.")] = 4096
+
+
+class Detector(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model watching the assets that match a glob or all of the given labels."""
+
+    name: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")],
+        Meta(description="Name of the detector, on scores and incidents."),
+    ]
+    model: Annotated[
+        Annotated[str, Meta(min_length=1)],
+        Meta(description="Model directory (its current version is served) or .onnx file, relative to this file."),
+    ]
+    assets: Annotated[tuple[str, ...], Meta(description="Globs of asset names.")] = ()
+    labels: Annotated[
+        dict[str, str], Meta(description="Labels that an asset must have; an alternative to globs.")
+    ] = field(default_factory=dict)
+    alarm_budget_per_day: Annotated[
+        Above0, Meta(description="False alarms accepted per asset and day; the limit follows from it.")
+    ] = 1.0
+    on_delay_s: Annotated[
+        Delay,
+        Meta(description="How long, in event time, windows must stay over the limit before the alarm is raised."),
+    ] = 0.0
+    off_delay_s: Annotated[
+        Delay, Meta(description="How long they must stay under the clear limit before it is cleared.")
+    ] = 0.0
+    deadband: Annotated[
+        Annotated[float, Meta(ge=1, le=1e9)],
+        Meta(description="The clear limit's p-value is so many times the raise limit's."),
+    ] = 2.0
+    publish_expected: Annotated[
+        bool, Meta(description="Publish each channel's seen and expected mean with every score.")
+    ] = False
+
+
+class Asset(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is known of the assets that match a glob."""
+
+    match: Annotated[str, Meta(description="Glob of asset names.")]
+    labels: Annotated[
+        dict[str, str], Meta(description="Labels, such as site and line; on incidents, and for detectors to match.")
+    ] = field(default_factory=dict)
+    weight: Annotated[Above0, Meta(description="Weight of the asset, on its incidents.")] = 1.0
+    runbook: Annotated[str, Meta(description="Address of what to do, on its incidents.")] = ""
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file. `kafka` goes to the client as it stands, secrets resolved."""
+
+    kafka: dict[str, Any] = field(default_factory=lambda: {"bootstrap_servers": "127.0.0.1:9092"})
+    topics: Topics = Topics()
+    input: Input = Input()
+    delivery: Delivery = Delivery()
+    scoring: Scoring = Scoring()
+    telemetry: Telemetry = Telemetry()
+    detectors: tuple[Detector, ...] = ()
+    assets: tuple[Asset, ...] = ()
