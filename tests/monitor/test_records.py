@@ -377,6 +377,11 @@ HOSTILE = {
     "ns for ms": (wide(ts=T0 * NS, a=1), "time_out_of_range"),
     "huge float time": (wide(ts=1e305, a=1), "time_out_of_range"),
     "huge int time": (wide(ts=10**400, a=1), "time_out_of_range"),
+    "5000 digits of time": (
+        b'{"asset": "pump-1", "values": {"a": 1}, "ts": ' + b"1" * 5000 + b"}",
+        "time_out_of_range",
+    ),
+    "1e999 of time": (b'{"asset": "pump-1", "values": {"a": 1}, "ts": 1e999}', "time_out_of_range"),
     "64 bits": (wide(ts=2**64, a=1), "time_out_of_range"),
     "boolean value": (wide(a=True), "wrong_type"),
     "text value": (wide(a="1.0"), "wrong_type"),
@@ -466,6 +471,20 @@ def test_a_records_timestamp_may_be_any_number(kind):
     value = wide(a=1) if kind == JSON else arrow(asset=["pump-1"], ts=[T0], a=[1.0])
     assert len(decode(value, kinds=[kind], timestamps=[2**63 - 1]).ts) == 1
     assert reasons(decode(value, kinds=[kind], timestamps=[0])) == ["time_out_of_range"]
+
+
+@pytest.mark.parametrize("others", ["2026-01-01T00:00:00Z", T0], ids=["texts", "numbers"])
+def test_bad_times_among_many_good_ones_are_found_and_nothing_else(others):
+    stamps = {3: "soon", 500: "1800-01-01T00:00:00Z", 501: 5, 999: "2026-01-01T00:00:00"}
+    columns = decode(*[wide(ts=stamps.get(i, others), a=i) for i in range(1000)])
+    assert [(letter.index, letter.reason) for letter in columns.dead] == [
+        (3, "wrong_type"),
+        (500, "time_out_of_range"),
+        (501, "time_out_of_range"),
+        (999, "wrong_type"),
+    ]
+    assert set(columns.ts.tolist()) == {T0 * NS}
+    assert columns.offset.tolist() == [i for i in range(1000) if i not in stamps]
 
 
 def test_no_message_at_all_gives_no_columns():
