@@ -50,8 +50,16 @@ class _Json(Struct):
     value: float | UnsetType | None = UNSET
 
 
+class _AnyJson(_Json):
+    """A JSON reading whose values may be anything."""
+
+    values: dict[str, Any] | None = None
+    value: Any = UNSET
+
+
 _FRACTION = re.compile(r"\.[0-9]+")
 _decode_json = msgspec.json.Decoder(_Json).decode
+_decode_any_json = msgspec.json.Decoder(_AnyJson).decode
 
 
 class Decoder:
@@ -122,7 +130,10 @@ class Decoder:
         values, known, routes = messages.values, self.assets.codes, self.assets.routes
         for i in run:
             try:
-                reading = _decode_json(values[i])  # type: ignore[arg-type]
+                try:
+                    reading = _decode_json(values[i])  # type: ignore[arg-type]
+                except msgspec.ValidationError as error:
+                    reading = self._used_only(values[i] or b"", error)
                 code = known.get(reading.asset)
                 if code is None:
                     code = self.assets.code(reading.asset)
@@ -147,6 +158,19 @@ class Decoder:
             codes.append(code)
             stamps.append(reading.ts)
         return self._json_columns(messages, index, codes, stamps, rows, ignored, dead)
+
+    def _used_only(self, message: bytes, error: msgspec.ValidationError) -> _Json:
+        """The reading without its values of unused channels, whose types are nobody's concern; raises what is left.
+
+        A text or a boolean in a new channel would otherwise make a dead letter of every reading that carries it.
+        """
+        reading = _decode_any_json(message)
+        used = self.channels[self.assets.routes[self.assets.code(reading.asset)]]
+        if reading.values is None:
+            value = _number(reading.value, error) if reading.channel in used else None
+            return _Json(reading.asset, reading.ts, None, reading.channel, value)
+        numbers = {name: _number(each, error) if name in used else None for name, each in reading.values.items()}
+        return _Json(reading.asset, reading.ts, numbers)
 
     def _cells(self, reading: _Json, route: int) -> tuple[Any, int]:
         """The reading's values in the route's channels (None: nothing to keep), and how many were ignored."""
@@ -259,6 +283,16 @@ class Decoder:
         except InvalidReading as error:
             dead.append(DeadLetter(index, error.reason, str(error)))
             return None
+
+
+def _number(value: Any, error: msgspec.ValidationError) -> float | None:
+    """The value of a channel that is used; raises `error` where it is none."""
+    if value is not None and type(value) not in (int, float):
+        raise error
+    try:
+        return None if value is None else float(value)
+    except OverflowError:
+        raise InvalidReading("not_finite", "a value does not fit 32 bits") from None
 
 
 def _numeric_time(stamp: int | float, ns_per_unit: int) -> int:

@@ -108,8 +108,9 @@ def decode_json(value, columns, watched):
         asset.encode()
         wide = reading.get("values") is not None
         values = reading["values"] if wide else {reading["channel"]: reading["value"]}
-        known = all(type(cell) in (int, float, type(None)) for cell in values.values())
-        finite = all(abs(cell or 0) < 3.4e38 for cell in values.values()) if known else False
+        used = [cell for channel, cell in values.items() if channel in columns]
+        known = all(type(cell) in (int, float, type(None)) for cell in used)
+        finite = known and all(abs(cell or 0) < 3.4e38 for cell in used)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     if type(asset) is not str or not 1 <= len(asset) <= 249 or not finite:

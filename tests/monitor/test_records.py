@@ -210,6 +210,33 @@ def test_values_of_channels_that_no_model_uses_are_ignored_and_counted():
     assert (values_of(columns), columns.ignored_values, columns.dead) == ([[1.0, None], [2.0, None]], 2, [])
 
 
+@pytest.mark.parametrize("other", ["auto", True, [1, 2], {"x": 1}, 10**400], ids=lambda other: str(other)[:10])
+def test_values_of_any_type_are_ignored_in_channels_that_no_model_uses(other):
+    columns = decode(
+        wide(mode=other, a=1, b=None),
+        narrow(asset="pump-1", ts=T0, channel="mode", value=other),
+        wide("valve", mode=other),
+        wide(a=2, b=3),
+    )
+    assert values_of(columns) == [[1.0, None], [], [2.0, 3.0]]
+    assert (columns.ignored_values, columns.unwatched, columns.dead) == (2, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"mode": "auto", "a": "1"}, "wrong_type"),
+        ({"mode": "auto", "a": True}, "wrong_type"),
+        ({"mode": "auto", "a": 10**400}, "not_finite"),
+        ({"mode": "auto", "a": 1e300}, "not_finite"),
+        ({"mode": "auto"}, "no_known_channel"),
+    ],
+    ids=["text", "boolean", "400 digits", "1e300", "none used"],
+)
+def test_value_of_another_type_hides_no_fault_in_a_channel_that_is_used(values, reason):
+    assert reasons(decode(wide(**values))) == [reason]
+
+
 def test_readings_of_assets_that_nobody_watches_are_counted_and_are_no_dead_letters():
     message = arrow(asset=["valve", "pump-1", None], ts=[T0] * 3, a=[1.0, 2.0, 3.0])
     columns = decode(wide("valve", z=1), message, kinds=[JSON, ARROW])
@@ -355,7 +382,7 @@ HOSTILE = {
     "null": (b"null", "wrong_type"),
     "list": (b"[1, 2]", "wrong_type"),
     "brackets": (b"[" * DEEP, "wrong_type"),
-    "deep values": (b'{"asset": "pump-1", "ts": 1, "values": {"a": ' + b"[" * DEEP, "wrong_type"),
+    "deep values": (b'{"asset": "pump-1", "ts": 1, "values": {"a": ' + b"[" * DEEP, "too_deep"),
     "deep elsewhere": (wide(a=1)[:-1] + b', "x": ' + b"[" * DEEP + b"]" * DEEP + b"}", "too_deep"),
     "deep objects": (wide(a=1)[:-1] + b', "x": ' + b'{"y": ' * DEEP + b"1" + b"}" * DEEP + b"}", "too_deep"),
     "no asset": (b'{"ts": 1767225600000, "values": {"a": 1}}', "no_asset"),
