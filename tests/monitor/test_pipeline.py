@@ -113,7 +113,7 @@ def test_two_detectors_on_one_asset_have_their_own_channels_and_grids():
     fast, slow = models.model(), models.model(channels=("b", "c"), window=2, stride=1, period_ms=5000)
     made = started(assemble(config, {"fast": fast, "slow": slow}))
     values = [wide("pump-1", s, 0.1, 0.2, 0.6, names="abc") for s in range(20)]
-    output, _ = feed(made, values + [wide("pump-2", 0, 1.0, 1.0)])
+    output, _ = feed(made, [*values, wide("pump-2", 0, 1.0, 1.0)])
     by_detector = {scores.detector: scores for _, scores in output.scores}
     assert by_detector["fast"].score == pytest.approx([0.15] * len(by_detector["fast"].score))
     assert by_detector["slow"].score == pytest.approx([0.4] * len(by_detector["slow"].score))
