@@ -54,7 +54,7 @@ class Daemon:
         self._clock = clock or Clock()
         self._publisher = Publisher(config, deadletter_limit)
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
-        self._last_loop = self._clock.monotonic()
+        self._last_loop = self._last_commit = self._clock.monotonic()
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -93,6 +93,8 @@ class Daemon:
         output = self._step(decoded)
         if output.positions:
             self._deliver(decoded, output, started)
+        elif started - self._last_commit > self._config.delivery.session_timeout_s / 2:
+            self._commit_again()
         return output
 
     def _owned(self, messages: Messages) -> bool:
@@ -164,7 +166,14 @@ class Daemon:
         state = self._publisher.state(output)
         delivered = self._retry(lambda: self._send(outputs, state, output.positions))
         if delivered:
+            self._last_commit = self._clock.monotonic()
             self._tell(decoded, output, started)
+
+    def _commit_again(self) -> None:
+        """Commit positions that have not moved: only a commit tells a member that another took its place."""
+        owned = {where: self._assembly.pipeline.partitions[where].position() for where in self._last_record}
+        self._retry(lambda: self._send([], [], owned))
+        self._last_commit = self._clock.monotonic()
 
     def _send(self, outputs: list[Outgoing], state: list[Outgoing], at: dict[TopicPartition, Position]) -> bool:
         self._transport.deliver(outputs, state, at)

@@ -2,16 +2,18 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 from prometheus_client import Histogram
 
 from monitor import __version__
-from monitor.admin import max_message_bytes
+from monitor.admin import max_message_bytes, partition_counts
 from monitor.assembly import assemble, load_models
 from monitor.config import Config
 from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
@@ -20,18 +22,20 @@ from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
 from monitor.transport.kafka import KafkaTransport
 
+LEAVE_WITHIN_S = 9.0  # after a signal; a broker that is away is not waited for any longer
+
 
 def serve(config: Config) -> None:
     """Run the daemon until SIGTERM or SIGINT; the batch in hand is finished, delivered and committed first."""
     log = configure_logging(config.telemetry.log_level)
     metrics = Metrics()
     models = {name: timed(model, metrics.inference_s) for name, model in load_models(config).items()}
-    with stopping() as stopped:
+    with stopping(log) as stopped:
         transport = connect(config, log, stopped)
         if transport is None:
             return
         daemon = Daemon(config, assemble(config, models), transport, log, metrics, deadletter_limit=limit(config))
-        stopped.append(daemon.stop)
+        stopped.tell(daemon.stop)
         with telemetry(config, daemon) as address:
             log.info(
                 "started",
@@ -54,48 +58,79 @@ def timed(model: Model, histogram: Histogram) -> Model:
     return dataclasses.replace(model, score=score)
 
 
-class Stopped(list[Any]):
-    """Whom to tell that a signal came; true once one has come."""
+class Stopped:
+    """Whether a signal has come, and whom to tell of it."""
 
-    came = False
+    def __init__(self) -> None:
+        self.came = False
+        self._tell: list[Callable[[], object]] = []
+
+    def tell(self, call: Callable[[], object]) -> None:
+        """Call this when a signal comes, or at once where it has."""
+        self._tell.append(call)
+        if self.came:
+            call()
 
     def __call__(self) -> None:
         self.came = True
-        for call in self:
+        for call in self._tell:
             call()
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[Stopped]:
-    """SIGTERM and SIGINT ask for an orderly end; a second one ends at once."""
+def stopping(log: Any, timeout_s: float = LEAVE_WITHIN_S) -> Iterator[Stopped]:
+    """SIGTERM and SIGINT ask for an orderly end, which takes at most `timeout_s`; a second one ends at once."""
     stopped = Stopped()
+
+    def give_up() -> None:
+        log.error("stopped", detail="the broker did not answer in time; what was not committed is done again")
+        os._exit(1)
+
+    last_resort = threading.Timer(timeout_s, give_up)
+    last_resort.daemon = True
 
     def stop(number: int, frame: FrameType | None) -> None:
         if stopped.came:
             raise KeyboardInterrupt
         stopped()
+        last_resort.start()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
+        last_resort.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def connect(config: Config, log: Any, stopped: Stopped) -> KafkaTransport | None:
-    """Connect to the broker, waiting for it as long as it takes; None where a signal came first."""
-    wait = RETRY_FIRST_S
+    """Connect, waiting for the broker and the topics as long as it takes; None where a signal came first."""
+    wait, told = RETRY_FIRST_S, ""
     while not stopped.came:
         try:
-            return KafkaTransport(config)
+            missing = missing_topics(config)
+            if not missing:
+                return KafkaTransport(config)
+            event, detail = "waiting_for_topics", f"create them with `tocsin topics`: {', '.join(missing)}"
         except RetriableError as error:
-            log.warning("retrying", detail=str(error), wait_s=wait)
-            deadline = time.monotonic() + wait
-            while time.monotonic() < deadline and not stopped.came:
-                time.sleep(0.1)
-            wait = min(2 * wait, RETRY_MOST_S)
+            event, detail = "retrying", str(error)
+        if detail != told:
+            log.warning(event, detail=detail)
+            told = detail
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline and not stopped.came:
+            time.sleep(0.1)
+        wait = min(2 * wait, RETRY_MOST_S / 5)
     return None
+
+
+def missing_topics(config: Config) -> list[str]:
+    """Topics that the daemon reads or writes and the broker does not have."""
+    found = partition_counts(config, timeout_s=3.0)
+    topics = config.topics
+    needed = (topics.readings, topics.scores, topics.anomalies, topics.deadletter, topics.state)
+    return [name for name in needed if not found.get(name)]
 
 
 def limit(config: Config) -> int:

@@ -26,6 +26,7 @@ EVENTS = {
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
     "model_fault": "A model gave NaN or infinity for some windows: they are not scored.",
     "retrying": "A call to the broker failed and is tried again.",
+    "waiting_for_topics": "The broker lacks topics; work begins when they are created.",
     "stopped": "The daemon has left the group.",
 }
 

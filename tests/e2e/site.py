@@ -92,14 +92,13 @@ class DaemonProcess:
     def __init__(self, config: Path, log: Path) -> None:
         self._log = log
         command = [sys.executable, "-m", "monitor.cli", "run", "--config", str(config)]
-        with log.open("ab") as output:
-            self.begun = log.stat().st_size
+        with log.open("wb") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     @property
     def text(self) -> str:
         """What this process wrote."""
-        return self._log.read_bytes()[self.begun :].decode()
+        return self._log.read_text()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Log lines of one event."""
@@ -137,6 +136,13 @@ class DaemonProcess:
         """End it as a crash would."""
         self.process.kill()
         self.process.wait()
+
+
+def metrics(daemon: DaemonProcess) -> dict[str, float]:
+    """Every metric that a daemon shows, with its labels."""
+    status, page = daemon.ask("/metrics")
+    assert status == 200
+    return {line.split()[0]: float(line.split()[1]) for line in page.splitlines() if not line.startswith("#")}
 
 
 def until(condition: Callable[[], bool], what: str, *daemons: DaemonProcess, within_s: float = 45.0) -> None:
@@ -195,7 +201,7 @@ class Site:
     def run(self, instance_id: str = "one") -> DaemonProcess:
         """Start a daemon."""
         config = self.write_config(instance_id)
-        daemon = DaemonProcess(config, self.folder / f"{instance_id}.log")
+        daemon = DaemonProcess(config, self.folder / f"daemon-{len(self._daemons)}.log")
         self._daemons.append(daemon)
         return daemon
 

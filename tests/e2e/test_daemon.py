@@ -7,7 +7,7 @@ import pytest
 
 from monitor.state import decode_position
 from tests.e2e.conftest import MakeSite
-from tests.e2e.site import PARTITIONS, DaemonProcess, Site, readings, until
+from tests.e2e.site import PARTITIONS, DaemonProcess, Site, metrics, readings, until
 
 pytestmark = pytest.mark.slow
 
@@ -112,12 +112,6 @@ def test_poison_among_good_messages_is_dead_lettered_once_and_changes_nothing_el
         letters[record.key] = (record.value, told["tocsin-reason"].decode(), own)
     assert letters == {b"poison-%d" % place: each for place, each in enumerate(poison)}
     until(lambda: metrics(daemon).get('tocsin_dead_letters_total{reason="no_asset"}') == 1.0, "it is counted", daemon)
-
-
-def metrics(daemon: DaemonProcess) -> dict[str, float]:
-    status, page = daemon.ask("/metrics")
-    assert status == 200
-    return {line.split()[0]: float(line.split()[1]) for line in page.splitlines() if not line.startswith("#")}
 
 
 def test_telemetry_answers_while_the_daemon_works(make_site: MakeSite) -> None:
