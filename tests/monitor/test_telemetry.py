@@ -52,7 +52,10 @@ def test_every_log_event_that_is_used_is_declared_and_the_other_way_round():
     used = {
         name for source in SOURCES for name in re.findall(r'log\.(?:info|warning|error|debug)\(\s*"(\w+)"', source)
     }
-    assert used == set(EVENTS)
+    assert used
+    assert used <= set(EVENTS)
+    elsewhere = [source for source in SOURCES if "EVENTS = {" not in source]
+    assert {name for name in EVENTS if any(f'"{name}"' in source for source in elsewhere)} == set(EVENTS)
 
 
 def test_no_metric_has_a_label_with_an_endless_set_of_values():
