@@ -219,7 +219,9 @@ class WindowStore:
     ) -> None:
         """Place on-time readings, each asset's up to where its ring would wrap; close, and go on with the rest."""
         while len(row):
-            room = self.closed[row] + self.grid.stride - self.grid.window + 1 + self.slots
+            # the oldest bucket that is needed, or may yet come: with gaps between windows that is not the same
+            oldest = self.closed[row] + min(self.grid.stride - self.grid.window, 0) + 1
+            room = oldest + self.slots
             over = bucket >= room
             if not over.any():
                 self._scatter(row, ts, bucket, values, offset)

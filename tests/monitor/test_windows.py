@@ -152,6 +152,12 @@ def test_silent_asset_is_closed_by_its_partitions_stream_time():
     assert (0, 4) in run.idle
 
 
+def test_buckets_between_windows_leave_nothing_in_the_windows_that_follow():
+    run = Run(Grid(10, window=1, stride=3))
+    run.batch([(0, 1009, [1.0, 1.0]), (0, 1085, [2.0, np.nan]), (0, 1115, [3.0, np.nan])])
+    np.testing.assert_array_equal(run.made[0, 108], [[2.0, np.nan]])
+
+
 def test_rows_are_added_while_others_have_history():
     run = Run(Grid(1, 2, 1))
     run.batch([(0, 1, [1.0, 1.0]), (3, 1, [4.0, 4.0])])
