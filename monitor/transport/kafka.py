@@ -19,6 +19,7 @@ from kafka.errors import (
     CommitFailedError,
     FencedInstanceIdError,
     IllegalGenerationError,
+    InvalidSessionTimeoutError,
     KafkaError,
     RebalanceInProgressError,
     TopicAuthorizationFailedError,
@@ -96,15 +97,15 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaTransport:
     """A member of the consumer group on the input topic, by kafka-python."""
 
-    def __init__(self, config: Config, timeout_s: float = 30.0) -> None:
-        """Connect; each call waits for the broker at most `timeout_s`, give or take.
+    def __init__(self, config: Config, timeout_s: float | None = None) -> None:
+        """Connect; a call waits for the broker at most `timeout_s`, by default three session timeouts.
 
         Raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting.
         """
         _check_table(config)
         delivery = config.delivery
         self._config = config
-        self._timeout_s = timeout_s
+        self._timeout_s = timeout_s or 3 * delivery.session_timeout_s
         self._rebalances = _Rebalances()
         self._broker_waits = True
         session_ms = int(delivery.session_timeout_s * 1000)
@@ -152,6 +153,9 @@ class KafkaTransport:
             records = self._fetch(max_wait_s)
         except FencedInstanceIdError:
             raise self._fenced() from None
+        except InvalidSessionTimeoutError:
+            text = "delivery.session_timeout_s: the broker allows none so short or long (6 to 1800 unless it is set)"
+            raise InvalidConfiguration(text) from None
         except TopicAuthorizationFailedError as error:
             raise FatalError(f"this user may not read the input topic: {_say(error)}") from None
         except KafkaError as error:

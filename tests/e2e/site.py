@@ -289,8 +289,11 @@ class Site:
             if at is not None and at.offset >= 0
         }
 
-    def backtested(self, recording: Recording) -> tuple[Windows, dict[str, str]]:
-        """What `tocsin backtest` makes of the same readings: scores by window, and transitions by event id."""
+    def backtested(self, recording: Recording, upto: float = np.inf) -> tuple[Windows, dict[str, str]]:
+        """What `tocsin backtest` makes of the same readings: scores by window, and transitions by event id.
+
+        Windows that end after `upto`, in s after the start, are left out: only the clock closes the last ones.
+        """
         file, out = self.folder / "readings.parquet", self.folder / "backtest"
         write_recording(file, [recording])
         told = tocsin(
@@ -307,7 +310,8 @@ class Site:
         rows = pq.read_table(out / "scores.parquet").to_pylist()
         scores = {(row["asset"], round(row["window_end"].timestamp()) - T0): row["score"] for row in rows}
         events = [decode_event(line) for line in (out / "incidents.jsonl").read_bytes().splitlines()]
-        return scores, {event.event_id: event.transition for event in events}
+        told_by_then = {e.event_id: e.transition for e in events if e.detected.timestamp() - T0 <= upto}
+        return {where: score for where, score in scores.items() if where[1] <= upto}, told_by_then
 
 
 def tocsin(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

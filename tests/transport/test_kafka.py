@@ -109,6 +109,13 @@ def test_member_whose_name_another_process_took_is_told_when_it_commits(
     log.close()
 
 
+def test_session_that_the_broker_does_not_allow_is_a_wrong_setting(kafka_log: KafkaLog) -> None:
+    member = KafkaTransport(kafka_log.configuration(session_timeout_s=0.5))
+    with pytest.raises(InvalidConfiguration, match="session_timeout_s"):
+        assigned(member)
+    member.close()
+
+
 @pytest.mark.parametrize("name", ["group_id", "enable_auto_commit", "isolation_level", "acks", "transactional_id"])
 def test_client_setting_that_the_guarantees_rest_on_is_refused(name: str) -> None:
     with pytest.raises(InvalidConfiguration, match=f"kafka.{name}"):

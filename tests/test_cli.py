@@ -1,0 +1,166 @@
+"""The command: every help has an example, and what is wrong is said in one sentence, without a traceback."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.main import get_command
+
+from monitor.broker import free_port
+from monitor.cli import app, main
+from tests.e2e.site import tocsin
+from tests.models import write_model
+
+COMMANDS = sorted(get_command(app).commands)
+DETECTOR = '[[detectors]]\nname = "d"\nmodel = "plain"\nassets = ["*"]\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a model, a configuration without a broker, and files that are right and wrong."""
+    write_model(tmp_path)
+    (tmp_path / "tocsin.toml").write_text(
+        f'[kafka]\nbootstrap_servers = "127.0.0.1:{free_port()}"\nbootstrap_timeout_ms = 300\n{DETECTOR}'
+    )
+    (tmp_path / "broken.toml").write_text("[kafka\n")
+    (tmp_path / "unknown.toml").write_text(f"[input]\nidle_limit = 3\n{DETECTOR}")
+    (tmp_path / "wrong.toml").write_text(f"[input]\nidle_limit_s = -3\n{DETECTOR}")
+    (tmp_path / "client.toml").write_text(f"[kafka]\nbotstrap = 1\n{DETECTOR}")
+    (tmp_path / "no-detector.toml").write_text("")
+    (tmp_path / "no-model.toml").write_text(DETECTOR.replace("plain", "elsewhere"))
+    (tmp_path / "secret.toml").write_text(f'[kafka]\nsasl_plain_password = {{env = "NOT_THERE"}}\n{DETECTOR}')
+    ts = pa.array(np.arange(20) * 1000, pa.timestamp("ms", "UTC"))
+    good = {"ts": ts, "a": pa.array(np.zeros(20)), "b": pa.array(np.zeros(20))}
+    pq.write_table(pa.table(good), tmp_path / "good.parquet")
+    pq.write_table(pa.table(good | {"b": pa.array(["x"] * 20)}), tmp_path / "text.parquet")
+    pq.write_table(pa.table({"ts": ts, "z": pa.array(np.zeros(20))}), tmp_path / "other.parquet")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "file").write_text("in the way")
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a command ended, and what it said."""
+
+    code: object
+    stdout: str
+    stderr: str
+
+
+Call = Callable[[str], Told]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs the command in this process, which is quicker than one of its own."""
+
+    def called(arguments: str) -> Told:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["tocsin", *arguments.split()])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Told(ended.value.code, *capsys.readouterr())
+
+    return called
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example(command: str, call: Call) -> None:
+    told = call(f"{command} --help")
+    assert told.code == 0
+    assert f"tocsin {command}" in told.stdout[told.stdout.index("Example:") :]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("run -c missing.toml", "missing.toml: No such file or directory"),
+        ("run -c broken.toml", "broken.toml: not valid TOML"),
+        ("run -c unknown.toml", "idle_limit"),
+        ("run -c wrong.toml", "input.idle_limit_s"),
+        ("run -c client.toml", "kafka.botstrap"),
+        ("run -c no-detector.toml", "[[detectors]]"),
+        ("run -c no-model.toml", "elsewhere"),
+        ("run -c secret.toml", "NOT_THERE"),
+        ("check -c missing.toml", "missing.toml"),
+        ("check -c broken.toml", "not valid TOML"),
+        ("topics -c tocsin.toml", "127.0.0.1"),
+        ("topics -c client.toml", "kafka.botstrap"),
+        ("topics -c missing.toml", "missing.toml"),
+        ("replay good.parquet -c tocsin.toml", "127.0.0.1"),
+        ("replay missing.parquet -c tocsin.toml", "missing.parquet"),
+        ("replay text.parquet -c tocsin.toml", "column 'b' is text"),
+        ("replay empty.csv -c tocsin.toml", "empty.csv"),
+        ("replay good.parquet -c tocsin.toml --encoding xml", "xml"),
+        ("replay good.parquet -c tocsin.toml --speed 0", "speed"),
+        ("simulate --hours 0.01 --period 0 --out out.parquet", "period_s"),
+        ("simulate --hours 0.01 --out out.txt", "out.txt"),
+        ("simulate --hours 0.01 --out missing/out.parquet", "missing/out.parquet"),
+        ("simulate --hours 0.01 -c missing.toml", "missing.toml"),
+        ("backtest good.parquet", "--model or --config"),
+        ("backtest good.parquet --model missing", "missing"),
+        ("backtest good.parquet --model file", "file"),
+        ("backtest good.parquet --model plain --config tocsin.toml", "--model or --config"),
+        ("backtest good.parquet --model plain --budget 0", "alarm_budget_per_day"),
+        ("backtest good.parquet --model plain --out file", "file"),
+        ("backtest missing.csv --model plain", "missing.csv"),
+        ("backtest text.parquet --model plain", "column 'b' is text"),
+        ("backtest other.parquet --model plain", "none of the model's channels"),
+        ("backtest file --model plain", "file"),
+        ("broker --data file", "file"),
+        ("broker --host 203.0.113.1 --port 9", "203.0.113.1"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_an_exit_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: Call, arguments: str, sentence: str
+) -> None:
+    monkeypatch.chdir(folder)
+    told = call(arguments)
+    assert told.code == 1
+    assert sentence in told.stderr
+    lines = [line for line in told.stderr.splitlines() if line]
+    assert len(lines) == 1, told.stderr
+    assert lines[0].startswith("tocsin: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "topics --partitions 0",
+        "simulate --assets 0",
+        "broker --port 99999",
+        "backtest",
+        "replay",
+        "nonsense",
+        "run --x",
+    ],
+)
+def test_option_out_of_range_is_a_usage_error(arguments: str, call: Call) -> None:
+    told = call(arguments)
+    assert told.code == 2
+    assert "Traceback" not in told.stderr
+    assert "Error" in told.stderr
+
+
+def test_check_gives_each_verdict_a_line_and_fails_when_one_is_bad(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    told = tocsin("check")
+    assert told.returncode == 1
+    assert "Traceback" not in told.stderr
+    verdicts = [line.split(maxsplit=1) for line in told.stdout.splitlines()]
+    assert {verdict for verdict, _ in verdicts} == {"ok", "bad"}
+    assert next(text for verdict, text in verdicts if verdict == "bad").startswith("broker: ")
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    told = tocsin()
+    assert "Usage" in told.stdout + told.stderr
+    assert all(command in told.stdout + told.stderr for command in COMMANDS)
