@@ -75,7 +75,7 @@ class KafkaLog:
         self._assignor = assignor
         self._producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=4 * 1024 * 1024)
         admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-        settings = {"max.message.bytes": str(2 * 1024 * 1024)}
+        settings = {"max.message.bytes": str(2 * 1024 * 1024), "retention.ms": "-1"}  # timestamps here are old
         topics = [self.readings, self.state, self.outputs]
         admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=settings) for topic in topics])
         admin.wait_for_topics(topics)
