@@ -71,6 +71,8 @@ def encode_json_narrow(recording: Recording) -> Iterator[Message]:
     """A narrow JSON message for each value that is there, reading by reading; the time is in ms."""
     keys = _keys(recording)
     rows, channels = np.nonzero(np.isfinite(recording.values))
+    if not len(rows):
+        return
     names = _json_names(recording).take(pa.array(rows))
     labels = pa.array([msgspec.json.encode(name).decode() for name in recording.channels], pa.string())
     texts = _join(

@@ -31,7 +31,7 @@ from monitor.datafiles import write_recording
 from monitor.encode import encode_json
 from monitor.plant import Plant
 from monitor.recording import Recording
-from monitor.replay import replay, replay_producer
+from monitor.replay import replay_producer
 from monitor.simulate import generate
 from monitor.telemetry import configure_logging
 from monitor.transport.kafka import KafkaTransport
@@ -79,7 +79,10 @@ def fill(config: Config, readings: int) -> float:
     create_topics(config, PARTITIONS)
     producer = replay_producer(config)
     plant = Plant(assets=ASSETS, duration_s=readings / ASSETS)
-    replay(recordings(plant), producer, config.topics.readings)
+    for recording in recordings(plant):  # without headers: the configuration says that they are JSON
+        for message in encode_json(recording):
+            producer.send(config.topics.readings, message.value, message.key)
+    producer.flush()
     producer.close()
     sample = next(recordings(plant)).take(slice(0, ASSETS))
     return statistics.mean(len(message.value) for message in encode_json(sample))
