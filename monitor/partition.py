@@ -48,6 +48,7 @@ class _Detector:
     store: WindowStore
     row_of: Ints = field(default_factory=lambda: np.empty(0, np.int64))  # by asset code, -1: no row yet
     names: list[str] = field(default_factory=list)
+    name_array: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))  # the same, to take from
     alarms: dict[int, AlarmState] = field(default_factory=dict)
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
     closes: dict[int, list[Close]] = field(default_factory=dict)
@@ -97,10 +98,12 @@ class PartitionState:
         low = min((detector.store.low_offset() for detector in self._detectors), default=HIGHEST)
         return Position(self._next, min(low, self._next), None if self._stream == LOWEST else self._stream)
 
-    def names(self, number: int, rows: Iterable[int]) -> list[str]:
-        """Names of the assets in these rows of a detector."""
-        names = self._detectors[number].names
-        return [names[row] for row in rows]
+    def names(self, number: int, rows: Ints) -> NDArray[np.object_]:
+        """Names of the assets in these rows of a detector, (n,) texts."""
+        detector = self._detectors[number]
+        if len(detector.name_array) != len(detector.names):
+            detector.name_array = np.array(detector.names, object)
+        return detector.name_array[rows]
 
     # -------------------------------------------------------------------------------------------- readings
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.alarms import Policy, Transition, policy
 from monitor.arrays import Ints
@@ -237,7 +238,7 @@ def _batches(parts: list[tuple[PartitionState, Closed]], most: int) -> Iterable[
         yield batch
 
 
-def _scores(watch: Watch, limit: Limits, names: list[str], window_end: Ints, mine: ScoredWindows) -> Scores:
+def _scores(watch: Watch, limit: Limits, names: NDArray[np.object_], window_end: Ints, mine: ScoredWindows) -> Scores:
     """What goes to `tocsin.scores` of these windows."""
     told = mine if watch.publish_expected else None
     return Scores(

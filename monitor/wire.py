@@ -39,13 +39,13 @@ SCORES_SCHEMA_WITH_EXPECTED = pa.schema(
 class Scores:
     """Scored windows of one detector on one partition, in the order (asset, window_end) of their closing.
 
-    assets: B names; window_end: (B,) int64 ns; score, p_value, limit: (B,) float32; channel_score: (B, C);
+    assets: (B,) names; window_end: (B,) int64 ns; score, p_value, limit: (B,) float32; channel_score: (B, C);
     seen and expected: (B, C), each channel's mean over the window's last `stride` buckets, or None.
     """
 
     detector: str
     model_version: str
-    assets: Sequence[str]
+    assets: Sequence[str] | NDArray[np.object_]
     window_end: NDArray[np.int64]
     score: NDArray[np.float32]
     p_value: NDArray[np.float32]
