@@ -166,6 +166,7 @@ class Site:
         self._daemons: list[DaemonProcess] = []
         self._collected: dict[str, list[Any]] = {}
         self._consumers: dict[str, KafkaConsumer] = {}
+        self._scored: list[list[tuple[tuple[str, int], float]]] = []
         self.model = write_model(folder, metadata(channels=tuple(CHANNELS)))
         self.config_file = self.write_config()
         if create:
@@ -244,7 +245,7 @@ class Site:
     # --------------------------------------------------------------------------------------------- output
 
     def records(self, topic: str) -> list[Any]:
-        """Everything that a `read_committed` reader has found on a topic so far, partition by partition."""
+        """Everything that a `read_committed` reader has found on a topic so far; what is new comes last."""
         consumer = self._consumers.get(topic)
         if consumer is None:
             consumer = self._consumers[topic] = KafkaConsumer(
@@ -256,7 +257,7 @@ class Site:
         found = self._collected.setdefault(topic, [])
         while batch := consumer.poll(timeout_ms=50):
             found += [record for records in batch.values() for record in records]
-        return sorted(found, key=lambda record: (record.partition, record.offset))
+        return found
 
     def scores(self) -> list[tuple[tuple[str, int], float]]:
         """((asset, window end in s after the start), score) of each scored window, as often as it was published."""

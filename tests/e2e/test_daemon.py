@@ -28,7 +28,7 @@ def assert_as_backtested(site: Site, scores, events, daemon: DaemonProcess, once
 
 
 def test_daemon_gives_the_windows_scores_and_incidents_of_a_backtest(make_site: MakeSite) -> None:
-    site = make_site(idle_limit_s=4)
+    site = make_site(idle_limit_s=3)
     recording = readings()
     scores, events = site.backtested(recording)
     assert {"raised", "cleared"} <= set(events.values())
@@ -37,11 +37,11 @@ def test_daemon_gives_the_windows_scores_and_incidents_of_a_backtest(make_site: 
 
 
 def test_daemon_that_was_killed_goes_on_and_nothing_is_missing(make_site: MakeSite) -> None:
-    site = make_site(idle_limit_s=4, max_poll_records=25)
-    recording = readings(600)
+    site = make_site(idle_limit_s=3, max_poll_records=50)
+    recording = readings(500)
     scores, events = site.backtested(recording)
     site.send(recording)
-    for batches in (6, 9):
+    for batches in (4, 7):
         daemon = site.run()
         daemon.await_events("batch", batches)
         daemon.kill()
@@ -79,7 +79,7 @@ def test_silent_partitions_are_closed_by_the_clock_and_not_again_after_a_restart
 
 
 def test_poison_among_good_messages_is_dead_lettered_once_and_changes_nothing_else(make_site: MakeSite) -> None:
-    site = make_site(idle_limit_s=4)
+    site = make_site(idle_limit_s=3)
     recording = readings(60)
     scores, events = site.backtested(recording)
     good = '{"asset":"pump-1","ts":"2026-01-01T00:00:30Z","values":{"a":1}}'
@@ -155,7 +155,7 @@ def test_log_that_retention_has_cut_is_said_aloud_and_work_goes_on(make_site: Ma
 
 
 def test_two_daemons_share_the_work_and_the_results_are_those_of_one(make_site: MakeSite) -> None:
-    site = make_site(idle_limit_s=4, max_poll_records=50)
+    site = make_site(idle_limit_s=3, max_poll_records=50)
     recording = readings(200)
     scores, events = site.backtested(recording)
     one, two = site.run("one"), site.run("two")
