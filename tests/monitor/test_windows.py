@@ -109,14 +109,14 @@ def test_a_restart_anywhere_gives_the_windows_of_an_undisturbed_run(stream, data
         closes += [(offset, *close) for close in first.idle - known]
     low = min(first.store.low_offset(), cut)
     second = Run(grid)
+    for at, row, closed_to in closes:
+        if at < low:
+            second.store.close_to(row, closed_to, emit=False)
     for offset in range(low, cut):
         second.batch(readings[offset : offset + 1], offset, refill=True)
         for at, row, closed_to in closes:
             if at == offset:
                 second.store.close_to(row, closed_to, emit=False)
-    for at, row, closed_to in closes:
-        if at < low:
-            second.store.close_to(row, closed_to, emit=False)
     second.stream = first.stream
     refilled_late = second.late
     second.batch(readings[cut:], cut)
