@@ -69,6 +69,7 @@ def streamlit_options(host: str, port: int) -> dict[str, Any]:
         "client_toolbarMode": "minimal",
         "client_showErrorDetails": "none",
         "logger_hideWelcomeMessage": True,
+        "logger_level": "error",
     }
     return options | {f"theme_{t}_{name}": value for t, colours in THEMES.items() for name, value in colours.items()}
 

@@ -24,7 +24,8 @@ export class Contributions {
     const word = incident.open ? "Why it rings" : "Why it rang";
     say(this.title, word);
     this.node.dataset.state = incident.open ? "alarm" : "normal";
-    const peak = `peak ${times(incident.ratio)} limit at ${clock(incident.peak_time, incident.start)}`;
+    // an open incident was last told of when it was raised: what came since is in the chart
+    const peak = `${incident.open ? "raised with" : "peak"} ${times(incident.ratio)} limit at ${clock(incident.peak_time, incident.start)}`;
     say(
       this.facts,
       `${clock(incident.start, newest_s)} UTC · ${peak} · p ${short(incident.p)} · model ${incident.model_version}`,
