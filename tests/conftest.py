@@ -12,6 +12,9 @@ from monitor.broker import EmbeddedBroker
 from tests.kafka_cluster import KafkaCluster, kafka_home, unique
 from tests.require import require
 
+# Tests run side by side: more threads than one each only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("tocsin", deadline=None)
 hypothesis.settings.load_profile("tocsin")

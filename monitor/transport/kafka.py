@@ -169,7 +169,8 @@ class KafkaTransport:
 
         The embedded broker is such a one, and the client then asks again and again: most of a core for nothing.
         """
-        if not self._broker_waits:
+        settled = self._settled()
+        if settled and not self._broker_waits:
             records = self._consumer.poll(timeout_ms=0)
             if not records:
                 time.sleep(min(REST_S, max_wait_s))
@@ -177,8 +178,14 @@ class KafkaTransport:
         began, worked = time.monotonic(), time.process_time()
         records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000))
         took, worked = time.monotonic() - began, time.process_time() - worked
-        self._broker_waits = bool(records) or took < max_wait_s / 2 or worked < took / 2
+        if settled and not records and took > max_wait_s / 2:
+            self._broker_waits = worked < took / 2
         return records
+
+    def _settled(self) -> bool:
+        """Whether the group is at rest: a member that joins is busy too, and must not be kept from it by rests."""
+        coordinator = self._consumer._coordinator
+        return bool(self._consumer.assignment()) and not coordinator.rejoining and not coordinator.need_rejoin()
 
     def _finish_rejoining(self) -> None:
         """Have the client end a rejoin that it has begun.
