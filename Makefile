@@ -28,10 +28,10 @@ demo: $(VENV)/.demo ## broker, training, daemon, replay and dashboard, until Ctr
 	@$(BIN)/tocsin demo $(if $(HEADLESS),--headless) --seconds $(SECONDS) $(if $(SPEED),--speed $(SPEED)) $(if $(BROKER),--broker $(BROKER))
 
 test: $(VENV)/.dev ## all tests; those whose tools are missing skip and say why
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest
 
 fast: $(VENV)/.dev ## the tests that need neither Kafka nor a browser
-	@$(BIN)/python -m pytest -n 2 -m "not kafka and not browser and not slow"
+	@$(BIN)/python -m pytest -m "not kafka and not browser and not slow"
 
 check: $(VENV)/.dev ## style, types and import contracts
 	@$(BIN)/ruff check .

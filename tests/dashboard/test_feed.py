@@ -92,6 +92,7 @@ def test_a_long_partition_is_begun_within_its_history(publisher: Publisher, star
     assert feed.plant.windows == 1
 
 
+@pytest.mark.slow
 def test_a_broker_that_goes_and_comes_back_is_waited_for(tmp_path: Path, start_feed: Callable[..., Feed]) -> None:
     with EmbeddedBroker(data_dir=tmp_path / "broker") as broker:
         publisher = Publisher(broker.bootstrap, Topics())

@@ -76,7 +76,7 @@ def assert_same(made, oracle):
         np.testing.assert_array_equal(made[asset, k], np.array(rows, np.float32))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(streams(), st.data())
 def test_windows_are_those_of_the_oracle_wherever_batches_end(stream, data):
     grid, readings = stream
@@ -95,7 +95,7 @@ def test_windows_are_those_of_the_oracle_wherever_batches_end(stream, data):
     assert_same(run.made, oracle)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(streams(), st.data())
 def test_a_restart_anywhere_gives_the_windows_of_an_undisturbed_run(stream, data):
     grid, readings = stream

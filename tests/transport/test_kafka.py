@@ -30,6 +30,7 @@ def test_no_broker_is_an_error_that_passes_and_names_the_address() -> None:
         KafkaTransport(config)
 
 
+@pytest.mark.slow
 def test_broker_that_goes_away_is_an_error_that_passes_and_no_call_hangs(broker: EmbeddedBroker, topic: str) -> None:
     log = KafkaLog(broker.bootstrap, topic, "range")
     where = (log.readings, 0)
