@@ -152,18 +152,15 @@ def test_lag_is_unknown_before_the_start_and_what_is_unread_afterwards(log: Log,
 
 def test_two_members_share_the_partitions_and_each_has_one_owner(log: Log) -> None:
     everything = {(log.readings, partition) for partition in range(PARTITIONS)}
-    # One after the other: two that join the embedded broker in the same moment may wait for each other for ever.
-    with working(log.member("one")) as (one,):
-        until(lambda: one.owned == everything, "the first one owns everything")
-        with working(log.member("two")) as (two,):
-            until(
-                lambda: len(one.owned) == len(two.owned) == 2 and one.owned | two.owned == everything,
-                "each of the two owns its half",
-            )
-            for partition in range(PARTITIONS):
-                log.append(partition, b"%d" % partition)
-            until(lambda: len(one.values) + len(two.values) >= PARTITIONS, "every message is read")
-            read = sorted(map(str, one.values + two.values))
+    with working(log.member("one"), log.member("two")) as (one, two):
+        until(
+            lambda: len(one.owned) == len(two.owned) == 2 and one.owned | two.owned == everything,
+            "each of the two owns its half",
+        )
+        for partition in range(PARTITIONS):
+            log.append(partition, b"%d" % partition)
+        until(lambda: len(one.values) + len(two.values) >= PARTITIONS, "every message is read")
+        read = sorted(map(str, one.values + two.values))
     assert read == sorted(str(b"%d" % partition) for partition in range(PARTITIONS))
 
 
