@@ -144,20 +144,26 @@ class Daemon:
     # ---------------------------------------------------------------------------------------------- step
 
     def _step(self, decoded: list[tuple[Messages, Columns]]) -> Output:
-        """The step over what was read, or the closing of partitions that have fallen silent."""
+        """The step over what was read, and the closing of partitions that have fallen silent."""
         now = self._clock.monotonic()
-        if decoded:
-            for messages, _ in decoded:
-                self._last_record[messages.topic, messages.partition] = now
-            return self._assembly.pipeline.step(
-                {(m.topic, m.partition): (columns, m.next_offset) for m, columns in decoded}
-            )
-        idle_limit = self._config.input.idle_limit_s
-        silent = [where for where, last in self._last_record.items() if now - last > idle_limit]
-        silent = [where for where in silent if self._transport.lag(where) == 0]
+        for messages, _ in decoded:
+            self._last_record[messages.topic, messages.partition] = now
+        pipeline = self._assembly.pipeline
+        batches = {(m.topic, m.partition): (columns, m.next_offset) for m, columns in decoded}
+        output = pipeline.step(batches) if batches else Output()
+        silent = self._silent(now)
         for where in silent:
             self._last_record[where] = now  # once for each spell of silence of this length
-        return self._assembly.pipeline.close_silent(silent) if silent else Output()
+        return output + pipeline.close_silent(silent) if silent else output
+
+    def _silent(self, now: float) -> list[TopicPartition]:
+        """Partitions without a record for the idle limit, read to an end that the broker has just confirmed."""
+        limit = self._config.input.idle_limit_s
+        quiet = [where for where, last in self._last_record.items() if now - last > limit]
+        try:
+            return [where for where in quiet if self._transport.lag(where) == 0 and self._transport.bounds(where)]
+        except RetriableError:
+            return []  # what is known of the end is old: readings may be waiting there
 
     def _deliver(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
         """Publish, commit, and tell; tried again until it succeeds or the daemon stops."""

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 
 import numpy as np
@@ -85,6 +85,16 @@ class Output:
     state: list[tuple[TopicPartition, StateKey, StateEntry]] = field(default_factory=list)
     positions: dict[TopicPartition, Position] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+
+    def __add__(self, later: "Output") -> "Output":
+        """Both outputs as one; positions are the later ones."""
+        return Output(
+            self.scores + later.scores,
+            self.transitions + later.transitions,
+            self.state + later.state,
+            self.positions | later.positions,
+            Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
+        )
 
 
 def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) -> ScoredWindows:

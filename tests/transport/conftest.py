@@ -22,6 +22,16 @@ def kafka_log(bootstrap: str, topic: str, request: pytest.FixtureRequest) -> Ite
 @pytest.fixture(params=LOGS)
 def log(request: pytest.FixtureRequest, topic: str) -> Iterator[Log]:
     """Every log in turn."""
+    yield from made_log(request, topic)
+
+
+@pytest.fixture(params=["memory", pytest.param("apache", marks=pytest.mark.kafka)])
+def shared_log(request: pytest.FixtureRequest, topic: str) -> Iterator[Log]:
+    """Logs that several members share: about once in 20 the embedded broker lets two wait for each other for ever."""
+    yield from made_log(request, topic)
+
+
+def made_log(request: pytest.FixtureRequest, topic: str) -> Iterator[Log]:
     if request.param == "memory":
         yield MemoryLog()
         return

@@ -150,27 +150,27 @@ def test_lag_is_unknown_before_the_start_and_what_is_unread_afterwards(log: Log,
     assert member.lag(where) == 0
 
 
-def test_two_members_share_the_partitions_and_each_has_one_owner(log: Log) -> None:
-    everything = {(log.readings, partition) for partition in range(PARTITIONS)}
-    with working(log.member("one"), log.member("two")) as (one, two):
+def test_two_members_share_the_partitions_and_each_has_one_owner(shared_log: Log) -> None:
+    everything = {(shared_log.readings, partition) for partition in range(PARTITIONS)}
+    with working(shared_log.member("one"), shared_log.member("two")) as (one, two):
         until(
             lambda: len(one.owned) == len(two.owned) == 2 and one.owned | two.owned == everything,
             "each of the two owns its half",
         )
         for partition in range(PARTITIONS):
-            log.append(partition, b"%d" % partition)
+            shared_log.append(partition, b"%d" % partition)
         until(lambda: len(one.values) + len(two.values) >= PARTITIONS, "every message is read")
         read = sorted(map(str, one.values + two.values))
     assert read == sorted(str(b"%d" % partition) for partition in range(PARTITIONS))
 
 
-def test_member_that_comes_back_under_its_name_gets_its_partitions_again(log: Log) -> None:
-    with working(log.member("one")) as (stays,):
+def test_member_that_comes_back_under_its_name_gets_its_partitions_again(shared_log: Log) -> None:
+    with working(shared_log.member("one")) as (stays,):
         until(lambda: len(stays.owned) == PARTITIONS, "the first one owns everything")
-        with working(log.member("two")) as (leaves,):
+        with working(shared_log.member("two")) as (leaves,):
             until(lambda: len(stays.owned) == len(leaves.owned) == 2, "each of the two owns its half")
             before = set(leaves.owned)
-        with working(log.member("two")) as (back,):
+        with working(shared_log.member("two")) as (back,):
             until(lambda: len(stays.owned) == len(back.owned) == 2, "each of the two owns its half again")
             assert back.owned == before
 
