@@ -162,7 +162,8 @@ class WindowStore:
             out.idle += self._raise_idle(target, stream)
         behind = np.flatnonzero(target > self.closed[: self.assets])
         self._close(behind, target[behind], emit)
-        self._refresh_needed(np.union1d(row[starts], behind))
+        np.minimum.at(self._needed_offset, row, offset)  # until a close a low offset may be too low, never too high
+        self._refresh_needed(behind)
         return out
 
     def close_to(self, row: int, bucket: int, emit: bool = True) -> list[Closed]:
@@ -305,12 +306,17 @@ class WindowStore:
         return Closed(row, last, values)
 
     def _refresh_needed(self, rows: Ints) -> None:
-        """Recompute the oldest offset that each row's open windows and highest event time need."""
+        """Recompute the oldest offset that each row's open windows and highest event time need.
+
+        After a close no bucket lies further ahead of the oldest needed one than a window and the lateness.
+        """
         if not len(rows):
             return
         oldest = self.closed[rows] + self.grid.stride - self.grid.window + 1
-        slots = rows[:, None] * self.slots + np.arange(self.slots)
-        needed = np.where(self._stamp[slots] >= oldest[:, None], self._offset[slots], HIGHEST).min(axis=1)
+        span = self.grid.window + self.grid.lateness // self.grid.period + 3
+        buckets = oldest[:, None] + np.arange(span)
+        slots = rows[:, None] * self.slots + (buckets & (self.slots - 1))
+        needed = np.where(self._stamp[slots] == buckets, self._offset[slots], HIGHEST).min(axis=1)
         self._needed_offset[rows] = np.minimum(needed, self._highest_offset[rows])
 
 

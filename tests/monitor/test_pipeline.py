@@ -170,7 +170,9 @@ def run(readings, cut, silent, restart):
     outputs.append(feed(made, readings[cut:], cut)[0])
     scores = [row for output in outputs for row in scores_of(output).items()]
     assert len(scores) == len(dict(scores)), "a window was scored twice"
-    return dict(scores), by_asset(outputs), outputs[-1].positions[WHERE]
+    position = outputs[-1].positions[WHERE]
+    assert position.low <= position.offset
+    return dict(scores), by_asset(outputs), (position.offset, position.stream)
 
 
 def by_asset(outputs):
