@@ -32,6 +32,7 @@ from monitor.encode import encode_json
 from monitor.plant import Plant
 from monitor.recording import Recording
 from monitor.replay import replay_producer
+from monitor.service import collect_rarely
 from monitor.simulate import generate
 from monitor.telemetry import configure_logging
 from monitor.transport.kafka import KafkaTransport
@@ -93,6 +94,7 @@ def measure(config: Config, readings: int) -> dict[str, float]:
     log = configure_logging("warning")
     transport = KafkaTransport(config)
     daemon = Daemon(config, assemble(config, load_models(config)), transport, log)
+    collect_rarely()
     done = windows = 0
     before = resource.getrusage(resource.RUSAGE_SELF)
     while done < readings:
