@@ -62,8 +62,11 @@ class Arrivals:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            for records in self._consumer.poll(timeout_ms=100).values():
-                now = time.time()
+            batches = self._consumer.poll(timeout_ms=0)
+            if not batches:
+                self._stop.wait(0.01)  # the embedded broker does not wait, so the reader does
+            now = time.time()
+            for records in batches.values():
                 for record in records:
                     table = decode_scores(record.value)
                     ends = table["window_end"].cast("int64").to_pylist()
