@@ -42,6 +42,7 @@ def serve(
 def run(config: Path, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM; blocks, and must be called from the main thread."""
     from streamlit import config as server
+    from streamlit.logger import set_log_level
     from streamlit.web import bootstrap
 
     from dashboard.views.shared import shared
@@ -51,6 +52,7 @@ def run(config: Path, host: str, port: int) -> None:
     options = streamlit_options(host, port)
     if "enableAgentApi" not in server.get_options_for_section("server"):
         del options["server_enableAgentApi"]  # older versions have no such door to close
+    set_log_level("ERROR")  # before the options, of which it would warn that they are options
     bootstrap.load_config_options(options)
     bootstrap.run(script, False, [str(config.resolve())], options)
 

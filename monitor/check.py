@@ -12,6 +12,7 @@ from monitor.assembly import assemble
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import TocsinError
+from monitor.routes import UNWATCHED
 from monitor.scoring import Model, load_model
 
 SAMPLE = 500  # newest messages of each partition that are looked at
@@ -83,20 +84,27 @@ def _topics(config: Config, counts: dict[str, int]) -> Iterator[Verdict]:
 def _assets(config: Config, models: dict[str, Model], partitions: int) -> Verdict:
     """Sample the newest messages of every partition: an asset belongs on one."""
     seen: dict[str, set[int]] = {}
+    unwatched: set[str] = set()
     dead = readings = 0
     for partition in range(partitions):
         decoder = assemble(config, models).decoder
         columns = decoder.decode(_newest(config, partition))
         dead += len(columns.dead)
         readings += len(columns.ts)
-        for name in decoder.assets.names:
+        for name, route in zip(decoder.assets.names, decoder.assets.routes, strict=True):
             seen.setdefault(name, set()).add(partition)
+            if route == UNWATCHED:
+                unwatched.add(name)
     twice = sorted(name for name, homes in seen.items() if len(homes) > 1)
     sampled = f"{readings} readings of {len(seen)} assets sampled, {dead} dead letters"
     if twice:
         names = ", ".join(twice[:5])
         return Verdict("readings", False, f"{sampled}; on more than one partition: {names}; key them by asset")
-    return Verdict("readings", True, f"{sampled}; each asset on one partition")
+    if unwatched:
+        names = ", ".join(sorted(unwatched)[:5])
+        sampled += f"; {len(unwatched)} watched by no detector: {names}"
+    # some may be left out on purpose; that nothing at all is watched is a glob that matches nothing
+    return Verdict("readings", not seen or len(unwatched) < len(seen), f"{sampled}; each asset on one partition")
 
 
 def _newest(config: Config, partition: int) -> Messages:

@@ -57,7 +57,8 @@ def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     screen = Console(highlight=False, soft_wrap=True)
     loaded = load(config)
-    screen.print(f"[green]ok [/]  configuration: {escape(str(config))}, {len(loaded.detectors)} detectors")
+    count = len(loaded.detectors)
+    screen.print(f"[green]ok [/]  configuration: {escape(str(config))}, {count} detector{'' if count == 1 else 's'}")
     bad = 0
     for verdict in verdicts(loaded):
         mark = "[green]ok [/]" if verdict.good else "[red]bad[/]"
