@@ -43,7 +43,7 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group: Annotated[str, Meta(description="Name of the consumer group.")] = "tocsin"
     instance_id: Annotated[
         str | None,
-        Meta(description="This process in the group: unique, and the same after a restart. None: a passing member."),
+        Meta(description="This process in the group: unique, and the same after a restart. None: the host's name."),
     ] = None
     assignor: Annotated[
         Literal["range", "roundrobin", "sticky", "cooperative-sticky"],

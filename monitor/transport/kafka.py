@@ -4,6 +4,7 @@ Rules for this client, each from a fault that was seen, are in ARCHITECTURE.md.
 """
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -105,6 +106,7 @@ class KafkaTransport:
         _check_table(config)
         delivery = config.delivery
         self._config = config
+        self._instance = delivery.instance_id or socket.gethostname()
         self._timeout_s = timeout_s or 3 * delivery.session_timeout_s
         self._rebalances = _Rebalances()
         self._broker_waits = True
@@ -116,7 +118,7 @@ class KafkaTransport:
             "bootstrap_timeout_ms": self._ms,
             **client_settings(config.kafka, KafkaConsumer),
             "group_id": delivery.group,
-            "group_instance_id": delivery.instance_id,
+            "group_instance_id": self._instance,
             "partition_assignment_strategy": [ASSIGNORS[delivery.assignor]],
             "session_timeout_ms": session_ms,
             "max_poll_records": delivery.max_poll_records,
@@ -302,8 +304,9 @@ class KafkaTransport:
                 producer.close(timeout=timeout_s)
 
     def _fenced(self) -> FencedError:
-        instance = self._config.delivery.instance_id
-        return FencedError(f"another process runs as instance '{instance}': give each daemon its own instance_id")
+        return FencedError(
+            f"another process runs as instance '{self._instance}': give each daemon its own instance_id"
+        )
 
     @property
     def _ms(self) -> int:
