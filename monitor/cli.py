@@ -226,6 +226,7 @@ def demo(
 
 def _send(config: Any, readings: Any, total: int, speed: float | None, encoding: str) -> None:
     """Send readings to the input topic with a progress bar, and say how many were acknowledged."""
+    from monitor.admin import partition_counts
     from monitor.replay import replay as send
     from monitor.replay import replay_producer
 
@@ -233,6 +234,8 @@ def _send(config: Any, readings: Any, total: int, speed: float | None, encoding:
         raise InvalidConfiguration(f"encoding: '{encoding}' is none of json, json-narrow, arrow")
     if speed is not None and speed <= 0:
         raise InvalidConfiguration(f"speed: {speed} is not above 0")
+    if config.topics.readings not in partition_counts(config):  # a broker that makes topics would make a wrong one
+        raise InvalidConfiguration(f"there is no topic {config.topics.readings}: create it with `tocsin topics`")
     producer = replay_producer(config)
     try:
         with _progress("sending", total) as advance:

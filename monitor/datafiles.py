@@ -44,6 +44,8 @@ def read_recording(
     Raises InvalidData with the file, and the column where one is at fault.
     """
     file = Path(path)
+    if not file.is_file():
+        raise InvalidData(f"{file}: No such file.")
     table = _read_table(file)
     names = list(table.column_names)
     for name in names:
