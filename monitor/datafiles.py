@@ -127,7 +127,7 @@ def _read_table(file: Path) -> pa.Table:
     if reader is None:
         raise InvalidData(f"{file}: only .parquet and .csv files can be read.")
     try:
-        if file.is_file() and file.stat().st_size == 0:
+        if file.stat().st_size == 0:
             raise InvalidData(f"{file}: the file is empty.")
         return reader(file)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:

@@ -57,9 +57,6 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     scores_message_bytes: Annotated[Count, Meta(description="A message of scores larger than this is split.")] = (
         524_288
     )
-    shutdown_timeout_s: Annotated[
-        Seconds, Meta(description="After a signal, how long the batch in hand may still be tried.")
-    ] = 8.0
 
 
 class Telemetry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
