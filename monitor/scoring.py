@@ -27,11 +27,22 @@ _STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model in service: what it says of itself, the provider that runs it, and the call that scores."""
+    """A model in service: what it says of itself, the provider that runs it, and the call that scores.
+
+    `buffer(n)` is memory for n windows, (n, W, C) float32, its content undefined. Any array can be scored; a leading
+    slice of a buffer is scored fastest. Ordinary memory does for the CPU, and is what a model made by hand has.
+    """
 
     metadata: ModelMetadata
     provider: str
     score: Score
+    buffer: Callable[[int], Floats] = None  # type: ignore[assignment]  # never None once it is made
+
+    def __post_init__(self) -> None:
+        """Give a model that names no memory of its own the ordinary kind."""
+        if self.buffer is None:
+            shape = self.metadata.window, len(self.metadata.channels)
+            object.__setattr__(self, "buffer", lambda count: np.empty((count, *shape), np.float32))
 
 
 def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: int = 1) -> Model:

@@ -84,6 +84,16 @@ def test_a_batch_of_any_size_is_scored(tmp_path):
     assert [len(model.score(np.ones((n, 4, 2), np.float32), ("score",))[0]) for n in (0, 1, 77)] == [0, 1, 77]
 
 
+@pytest.mark.parametrize("model", [lambda path: load_model(models.write_model(path)), lambda path: models.model()])
+def test_a_buffer_holds_windows_that_are_scored_where_they_lie(tmp_path, model):
+    made = model(tmp_path)
+    buffer = made.buffer(5)
+    assert (buffer.shape, buffer.dtype) == ((5, 4, 2), np.float32)
+    assert not np.shares_memory(buffer, made.buffer(5))
+    buffer[:2] = WINDOWS
+    np.testing.assert_array_equal(made.score(buffer[:2], ("score",)), made.score(WINDOWS, ("score",)))
+
+
 def test_cpu_is_chosen_without_a_word_on_the_screen(tmp_path, capfd):
     model = load_model(models.write_model(tmp_path), provider="cpu")
     model.score(WINDOWS, ("score",))
