@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from training.models import Family
-from training.scorer import Scorer, network_input
+from training.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class _Descent(LightningModule):  # type: ignore[misc]
         return torch.optim.Adam(self.scorer.network.parameters(), self.learning_rate)
 
     def _loss(self, part: str, window: Tensor) -> Tensor:
-        values, observed = self.scorer.scaling(window)
-        loss = self.family.loss(self.scorer.network, network_input(values), observed)
+        _, seen, observed = self.scorer.scaling(window)
+        loss = self.family.loss(self.scorer.network, seen, observed)
         self.sums[part][0] += float(loss.detach()) * len(window)
         self.sums[part][1] += len(window)
         return loss

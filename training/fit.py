@@ -26,7 +26,7 @@ from monitor.modelfile import (
 from training import data, export, report, splits
 from training.calibrate import calibrate
 from training.models import Family, Shape, family_named
-from training.scorer import Scorer, network_input, scaling_of
+from training.scorer import Scorer, scaling_of
 
 SCORING_CHUNK = 1024  # windows at a time
 LEAST_STEPS = 32  # an epoch
@@ -169,8 +169,8 @@ def learn(
     """Fit the scorer's network to windows (B, W, C); returns (training, validation) loss of each epoch."""
     if family.solve is not None:
         with torch.no_grad():
-            values, observed = scorer.scaling(train)
-            family.solve(scorer.network, network_input(values), observed)
+            _, seen, observed = scorer.scaling(train)
+            family.solve(scorer.network, seen, observed)
         return []
     from training.descent import Recipe, descend  # Lightning takes seconds to import, and a closed form none
 

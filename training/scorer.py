@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.base import LARGEST_ERROR, cell_errors
+from training.models.base import channel_errors
 
 # What the network sees of a value is cut at so many deviations: a broken sensor then cannot drag the
 # reconstruction of all others along, and blame stays with it. The error is measured on the uncut value.
@@ -30,15 +30,35 @@ class Scaling(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32))
 
-    def forward(self, window: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale windows (B, W, C), fill gaps with the channel's mean in the window, else 0; give the mask too."""
+    def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale windows (B, W, C): the values, 0 in gaps; what the network sees of them; where they were observed.
+
+        The network sees values cut at LARGEST_INPUT deviations, and in a gap the mean of what it sees of the channel
+        in this window, 0 where that is nothing.
+        """
+        length = window.shape[1]
         missing = torch.isnan(window)
-        observed = 1.0 - missing.to(window.dtype)
-        scaled = torch.clamp((window - self.mean) / self.deviation, -LARGEST_ERROR, LARGEST_ERROR)
-        known = torch.where(missing, torch.zeros_like(scaled), scaled)
-        # Of cut values: one of 1e30 would decide alone what fills the gaps, and cancel all others in float32.
-        filling = network_input(known).sum(1, keepdim=True) / observed.sum(1, keepdim=True).clamp(min=1.0)
-        return torch.where(missing, filling, known), observed
+        # Subtracting first keeps what is left of a value that differs little from a large mean.
+        scaled = (window - repeated(self.mean, length)) * repeated(1.0 / self.deviation, length)
+        values = torch.where(missing, 0.0, scaled)
+        observed = torch.logical_not(missing).to(window.dtype)
+        # The filling is of cut values: one of 1e30 would decide it alone, and cancel all others in float32.
+        cut = torch.clamp(values, -LARGEST_INPUT, LARGEST_INPUT)
+        filling = cut.sum(1, keepdim=True) / observed.sum(1, keepdim=True).clamp(min=1.0)
+        return values, torch.where(missing, filling.expand(-1, length, -1), cut), observed
+
+    def undo(self, scaled: Tensor) -> Tensor:
+        """Scaled values (B, W, C) in input units."""
+        length = scaled.shape[1]
+        return scaled * repeated(self.deviation, length) + repeated(self.mean, length)
+
+
+def repeated(per_channel: Tensor, length: int) -> Tensor:
+    """The same values in every bucket: (C,) -> (W, C), a constant of the exported graph.
+
+    ONNX Runtime spreads (W, C) over a batch ten times faster than (C,): its inner loop is W * C values long, not C.
+    """
+    return per_channel.repeat(length, 1)
 
 
 class Scorer(nn.Module):
@@ -55,18 +75,11 @@ class Scorer(nn.Module):
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
-        values, observed = self.scaling(window)
-        scaled, latent = self.network(network_input(values), observed)
-        errors = cell_errors(values, scaled) * observed
-        cells = observed.sum((1, 2)).clamp(min=1.0).unsqueeze(1)
-        channel_score = errors.sum(1) / cells
-        reconstruction = scaled * self.scaling.deviation + self.scaling.mean
-        return channel_score.sum(1), channel_score, reconstruction, latent
-
-
-def network_input(values: Tensor) -> Tensor:
-    """Scaled values as the network sees them, cut at LARGEST_INPUT deviations."""
-    return torch.clamp(values, -LARGEST_INPUT, LARGEST_INPUT)
+        values, seen, observed = self.scaling(window)
+        scaled, latent = self.network(seen, observed)
+        cells = observed.sum(1, keepdim=True).sum(2).clamp(min=1.0)  # the inner sum is shared with the filling's
+        channel_score = channel_errors(values, scaled, observed) / cells
+        return channel_score.sum(1), channel_score, self.scaling.undo(scaled), latent
 
 
 def scaling_of(values: NDArray[np.float32]) -> Scaling:
