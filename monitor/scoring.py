@@ -3,23 +3,22 @@
 Shapes: windows (B, W, C) float32, NaN where missing -> score (B,), channel_score (B, C), reconstruction (B, W, C).
 """
 
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
+from monitor import runtime
 from monitor.errors import InvalidModel
 from monitor.modelfile import INPUT, METADATA_KEY, OUTPUTS, ModelMetadata, parse_metadata, resolve_model
-
-Floats = NDArray[np.float32]
-# What the pipeline needs of a model: windows and the names of the outputs wanted -> those outputs.
-Score = Callable[[Floats, tuple[str, ...]], Sequence[Floats]]
+from monitor.runtime import Floats as Floats  # part of what this module offers
+from monitor.runtime import Score as Score
 
 MAX_FILE_BYTES = 2**31 - 1  # of one Protocol Buffers message
 _STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
@@ -45,10 +44,11 @@ class Model:
             object.__setattr__(self, "buffer", lambda count: np.empty((count, *shape), np.float32))
 
 
-def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: int = 1) -> Model:
-    """Read, verify and warm up a model; `path` is an .onnx file or a model directory.
+def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: int = 1, device: int = 0) -> Model:
+    """Read, verify and warm up a model; `path` is an .onnx file or a model directory, `device` a CUDA device.
 
-    Raises InvalidModel with the clause of the contract that the file breaks.
+    Raises InvalidModel with the clause of the contract that the file breaks, InvalidConfiguration where the provider
+    is 'cuda' and the device cannot be used.
     """
     file = resolve_model(path)
     try:
@@ -58,17 +58,25 @@ def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: in
     except OSError as error:
         raise InvalidModel(f"{file}: {error.strerror or error}") from None
     try:
-        metadata = _verify_graph(data)
-        session = _session(data, provider, threads)
-        _verify_signature(session, metadata)
-        model = Model(metadata, session.get_providers()[0], _scorer(session))
-        _warm_up(model)
+        return _model(data, provider, threads, device)
     except InvalidModel as error:
         raise InvalidModel(f"{file}: {error}") from None
-    return model
 
 
-def _verify_graph(data: bytes) -> ModelMetadata:
+def _model(data: bytes, provider: str, threads: int, device: int) -> Model:
+    proto, metadata = _verify_graph(data)
+    start = partial(runtime.open_session, provider=provider, threads=threads, device=device)
+    session = start(data)
+    _verify_signature(session, metadata)
+    shapes = _warm_up(session, metadata)
+    window = metadata.window, len(metadata.channels)
+    chosen = session.get_providers()[0]
+    allocate = runtime.memory(chosen, device)
+    score = runtime.scorer(proto, start, shapes, runtime.most_in_a_call(chosen, threads, math.prod(window)))
+    return Model(metadata, chosen, score, lambda count: allocate((count, *window)))
+
+
+def _verify_graph(data: bytes) -> tuple[Any, ModelMetadata]:
     """Clauses that the file itself shows: ONNX, its metadata, one file, no operators of its own."""
     try:
         proto = onnx.load_model_from_string(data)
@@ -83,7 +91,7 @@ def _verify_graph(data: bytes) -> ModelMetadata:
         raise InvalidModel(f"no custom operators: the graph uses the domain '{min(foreign)}'")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(proto.graph)):
         raise InvalidModel("no external data: a weight lies in another file")
-    return parse_metadata(text)
+    return proto, parse_metadata(text)
 
 
 def _tensors(graph: Any) -> list[Any]:
@@ -104,30 +112,6 @@ def _nodes(graph: Any) -> list[Any]:
     """Nodes of a graph and of the graphs inside them."""
     inner = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
     return [*graph.node, *(node for part in inner for node in _nodes(part))]
-
-
-def _session(data: bytes, provider: str, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what matters is raised; the rest would land on the user's screen
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=providers(provider))
-    except Exception as error:  # ONNX Runtime's own classes share no root
-        raise InvalidModel(f"ONNX Runtime refuses the graph: {str(error)[:300]}") from None
-
-
-def providers(choice: str) -> list[str]:
-    """Execution providers to try in order; 'auto' takes CUDA where a device answers, else the CPU, silently."""
-    if choice == "cpu" or (choice == "auto" and not _cuda_device()):
-        return ["CPUExecutionProvider"]
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-
-def _cuda_device() -> bool:
-    """Whether this machine has an NVIDIA device that the installed ONNX Runtime can drive."""
-    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    return built and (Path("/dev/nvidiactl").exists() or os.name == "nt")
 
 
 def _verify_signature(session: Any, metadata: ModelMetadata) -> None:
@@ -162,35 +146,31 @@ def _verify_shape(node: Any, expected: tuple[int | None, ...]) -> None:
             raise InvalidModel(f"'{node.name}' has shape {expected}; found {node.shape}")
 
 
-def _scorer(session: Any) -> Score:
-    def score(windows: Floats, outputs: tuple[str, ...]) -> Sequence[Floats]:
-        result: Sequence[Floats] = session.run(list(outputs), {INPUT: windows})
-        return result
+def _warm_up(session: Any, metadata: ModelMetadata) -> dict[str, tuple[int, ...]]:
+    """Run a small and an empty-celled batch: a graph that cannot is refused now, not at night.
 
-    return score
-
-
-def _warm_up(model: Model) -> None:
-    """Run a small and an empty-celled batch: a graph that cannot is refused now, not at night."""
-    window, channels = model.metadata.window, len(model.metadata.channels)
+    Returns the shape of each output, without B.
+    """
+    window, channels = metadata.window, len(metadata.channels)
     windows = np.zeros((3, window, channels), np.float32)
     windows[1:, :, 0] = np.nan
     windows[2] = np.nan
     try:
-        score, channel_score, reconstruction, latent = model.score(windows, OUTPUTS)
+        found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: windows}), strict=True))
     except Exception as error:
         raise InvalidModel(f"the graph does not run: {str(error)[:300]}") from None
     shapes = {
-        "score": (score.shape, (3,)),
-        "channel_score": (channel_score.shape, (3, channels)),
-        "reconstruction": (reconstruction.shape, (3, window, channels)),
-        "latent": (latent.shape, (3, *latent.shape[1:2])),
+        "score": (3,),
+        "channel_score": (3, channels),
+        "reconstruction": (3, window, channels),
+        "latent": (3, *found["latent"].shape[1:2]),
     }
-    for name, (found, wanted) in shapes.items():
-        if found != wanted:
-            raise InvalidModel(f"'{name}' has shape {wanted} for 3 windows; found {found}")
-    if not np.isfinite(score).all() or not np.isfinite(channel_score).all():
+    for name, wanted in shapes.items():
+        if found[name].shape != wanted:
+            raise InvalidModel(f"'{name}' has shape {wanted} for 3 windows; found {found[name].shape}")
+    if not np.isfinite(found["score"]).all() or not np.isfinite(found["channel_score"]).all():
         raise InvalidModel("NaN is handled in the graph: a window with missing values gave no finite score")
+    return {name: shape[1:] for name, shape in shapes.items()}
 
 
 @dataclass(slots=True)
