@@ -4,6 +4,7 @@ The body of the p-value is the empirical distribution of scores on normal window
 Pareto distribution (Pickands 1975, Balkema and de Haan 1974; Coles 2001, section 4.3). Shapes: B scores.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +27,20 @@ class Limits:
 def p_values(calibration: Calibration, scores: NDArray[np.float32]) -> NDArray[np.float64]:
     """Probability that a normal window scores at least this high; (B,) -> (B,), NaN stays NaN."""
     values = np.asarray(scores, np.float64)
-    levels, points = np.array(calibration.quantiles, np.float64).T
-    body = 1.0 - np.interp(values, points, levels)
+    levels, points = _body(calibration)
     tail = calibration.tail
+    result = np.maximum(1.0 - np.interp(values, points, levels), tail.share)
     above = values > tail.threshold
-    result = np.where(above, tail.share * _survival(calibration, values - tail.threshold), body)
-    result = np.where(above, result, np.maximum(result, tail.share))
-    return np.where(np.isnan(values), np.nan, np.maximum(result, SMALLEST_P))
+    if above.any():
+        result[above] = tail.share * _survival(calibration, values[above] - tail.threshold)
+    return np.maximum(result, SMALLEST_P)
+
+
+@functools.lru_cache(maxsize=1024)
+def _body(calibration: Calibration) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities and scores of the quantiles as arrays, made once: they cost more than looking a batch up."""
+    levels, points = np.array(calibration.quantiles, np.float64).T
+    return np.ascontiguousarray(levels), np.ascontiguousarray(points)
 
 
 def _survival(calibration: Calibration, excess: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,7 +61,7 @@ def score_at(calibration: Calibration, p: float) -> float:
         with np.errstate(over="ignore"):
             z = logarithm if abs(tail.shape) < 1e-9 else np.expm1(tail.shape * logarithm) / tail.shape
         return float(min(tail.threshold + tail.scale * z, np.finfo(np.float32).max))
-    levels, points = np.array(calibration.quantiles, np.float64).T
+    levels, points = _body(calibration)
     return float(min(np.interp(1.0 - p, levels, points), tail.threshold))
 
 
