@@ -74,6 +74,7 @@ def watch(detector: Detector, model: Model) -> Watch:
         detector.name,
         model.metadata,
         model.score,
+        model.buffer,
         detector.alarm_budget_per_day,
         detector.on_delay_s,
         detector.off_delay_s,

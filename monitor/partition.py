@@ -1,5 +1,6 @@
 """State of one input partition: a window store and alarm states per detector, stream time, and its position."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,10 +11,11 @@ from monitor.alarms import AlarmState, Policy, Transition, Window, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 from monitor.columns import AssetTable, Columns, take
 from monitor.errors import InvalidReading
+from monitor.grid import Grid
 from monitor.modelfile import Channel
 from monitor.scoring import ScoredWindows
 from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
-from monitor.windows import Closed, Grid, IdleClose, Readings, WindowStore
+from monitor.windows import IdleClose, Readings, Sink, WindowStore
 from monitor.wire import Contribution
 
 When = Callable[[IdleClose], tuple[int, int]]  # offset and row after which an asset was idle
@@ -33,9 +35,8 @@ class Watching:
 
 @dataclass(slots=True)
 class Read:
-    """What reading some columns did: closed windows per detector, late readings, readings that count as new."""
+    """What reading some columns did besides closing windows: late readings, readings that count as new."""
 
-    closed: list[list[Closed]]
     late: int = 0
     readings: int = 0
 
@@ -84,7 +85,7 @@ class PartitionState:
         self._recorded.sort()
         if self.caught_up:
             self._restore_stream()
-        self._repeat_closes((self._next, -1), Read([[] for _ in self._detectors]))
+        self._repeat_closes((self._next, -1), [None] * len(self._detectors))
 
     @property
     def caught_up(self) -> bool:
@@ -107,25 +108,25 @@ class PartitionState:
 
     # -------------------------------------------------------------------------------------------- readings
 
-    def read(self, columns: Columns, next_offset: int) -> Read:
-        """Place readings; what was committed before rebuilds windows silently, recorded closes are repeated."""
-        out = Read([[] for _ in self._detectors])
+    def read(self, columns: Columns, next_offset: int, sinks: Sequence[Sink]) -> Read:
+        """Place readings; each detector's closed windows go to its sink.
+
+        What was committed before rebuilds windows silently; recorded closes are repeated.
+        """
+        out = Read()
         for part, upto in self._cut(columns, next_offset):
             if len(part.ts):
-                self._repeat_closes((int(part.offset[0]), int(part.row[0])), out)
-                self._place(part, out)
+                self._repeat_closes((int(part.offset[0]), int(part.row[0])), sinks)
+                self._place(part, sinks, out)
             self._move_to(upto)
-        self._repeat_closes((self._next, -1), out)
+        self._repeat_closes((self._next, -1), sinks)
         return out
 
-    def close_all(self) -> Read:
+    def close_all(self, sinks: Sequence[Sink]) -> None:
         """Close every asset up to the first window end that covers its last reading, and record each close."""
-        out = Read([[] for _ in self._detectors])
-        for number, detector in enumerate(self._detectors):
-            placed = detector.store.close_all()
-            out.closed[number] += placed.closed
-            self._record(detector, placed.idle, lambda close: (self._next - 1, END_OF_MESSAGE))
-        return out
+        for detector, sink in zip(self._detectors, sinks, strict=True):
+            idle = detector.store.close_all(sink)
+            self._record(detector, idle, lambda close: (self._next - 1, END_OF_MESSAGE))
 
     def _move_to(self, offset: int) -> None:
         """Advance; where the committed position is reached, stream time becomes the committed one."""
@@ -155,7 +156,7 @@ class PartitionState:
             yield take(columns, (place >= start) & (place < end)), offset
             start = end
 
-    def _repeat_closes(self, before: tuple[int, int], out: Read) -> None:
+    def _repeat_closes(self, before: tuple[int, int], sinks: Sequence[Sink | None]) -> None:
         """Apply the recorded closes that happened before this (offset, row) was read."""
         while self._recorded and self._recorded[0][0][:2] < before:
             close, number, asset = self._recorded.pop(0)
@@ -166,21 +167,20 @@ class PartitionState:
                 continue  # beyond the limit of assets: its readings are dead letters, it has no windows
             row = int(self._rows(detector, np.array([code]))[0])
             again = close.offset >= self._committed.offset
-            out.closed[number] += detector.store.close_to(row, close.closed_to, emit=again)
+            detector.store.close_to(row, close.closed_to, sinks[number] if again else None)
 
-    def _place(self, part: Columns, out: Read) -> None:
+    def _place(self, part: Columns, sinks: Sequence[Sink], out: Read) -> None:
         """Place one piece, wholly before or wholly after the committed position."""
         refill = int(part.offset[0]) < self._committed.offset
         out.readings += 0 if refill else len(part.ts)
         after = np.maximum.accumulate(np.maximum(part.ts, self._stream))
         before = np.r_[self._stream, after[:-1]]
         self._stream = int(after[-1])
-        for number, detector in enumerate(self._detectors):
+        for detector, sink in zip(self._detectors, sinks, strict=True):
             readings = self._readings(detector, part, before)
             if readings is None and not len(detector.names):
                 continue
-            placed = detector.store.place(readings or _nothing(detector), self._stream, refill)
-            out.closed[number] += placed.closed
+            placed = detector.store.place(readings or _nothing(detector), self._stream, None if refill else sink)
             out.late += 0 if refill else placed.late
             if placed.idle:
                 self._record(detector, placed.idle, self._when(part, after, detector.rules.grid.idle_limit))
@@ -246,7 +246,9 @@ class PartitionState:
             if before.at_rest and not over:
                 continue
             window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), model_version)
-            channels = _contributions(detector.rules.channels, scored, place) if over else ()
+            peak = before.incident.peak.score if before.incident else -math.inf
+            highest = over and window.score > peak  # of others nobody asks what contributed
+            channels = _contributions(detector.rules.channels, scored, place) if highest else ()
             after, transition = step(detector.rules.policy, before, window, channels)
             detector.alarms[row] = after
             detector.restless[row] = not after.at_rest

@@ -3,9 +3,9 @@
 `Pipeline` is pure: no clock, no broker, no log. The daemon, the backtest and the tests run this same code.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +14,30 @@ from monitor.alarms import Policy, Transition, policy
 from monitor.arrays import Ints
 from monitor.calibration import Limits, limits, p_values
 from monitor.columns import AssetTable, Columns
+from monitor.gather import Gather, Part
+from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState, Watching
 from monitor.routes import Routes
 from monitor.scoring import Floats, Score, ScoredWindows, recent_mean
 from monitor.state import Position, StateEntry, StateKey
-from monitor.windows import Closed, Grid
-from monitor.wire import Scores
+from monitor.windows import Sink
+from monitor.wire import Scores, joined
 
 TopicPartition = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A detector in service: its name, its model, and the rules that the configuration gives it."""
+    """A detector in service: its name, its model, and the rules that the configuration gives it.
+
+    `buffer` makes room for so many windows where the model reads them best.
+    """
 
     detector: str
     metadata: ModelMetadata
     score: Score
+    buffer: Callable[[int], Floats]
     alarm_budget_per_day: float = 1.0
     on_delay_s: float = 0.0
     off_delay_s: float = 0.0
@@ -102,8 +108,7 @@ def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) 
 
     What was seen and expected is worked out for all windows where it is published, else for those over the limit.
     """
-    observed = (~np.isnan(windows)).mean(axis=(1, 2))
-    place = np.flatnonzero(observed >= watch.metadata.min_observed)
+    place = np.flatnonzero(_observed(windows) >= watch.metadata.min_observed)
     output.counts.windows += len(windows)
     output.counts.windows_not_scored += len(windows) - len(place)
     windows = windows if len(place) == len(windows) else windows[place]
@@ -127,6 +132,17 @@ def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) 
     return scored if sound.all() else scored.part(sound)
 
 
+def _observed(windows: Floats) -> NDArray[np.float64]:
+    """Share of values that are there: windows (B, W, C) -> (B,). A finite sum, nearly always, tells that all are."""
+    flat = windows.reshape(len(windows), -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gaps = ~np.isfinite(flat @ np.ones(flat.shape[1], np.float32))
+    share = np.ones(len(windows))
+    if gaps.any():
+        share[gaps] = (~np.isnan(flat[gaps])).mean(axis=1)
+    return share
+
+
 class Pipeline:
     """Windows, scores and alarms of the partitions that this process owns."""
 
@@ -138,13 +154,14 @@ class Pipeline:
         *,
         allowed_lateness_s: float = 0.0,
         idle_limit_s: float = 300.0,
-        max_batch: int = 4096,
+        max_batch: int = 512,
     ) -> None:
         """`routes` numbers detectors as `watches` does."""
         self.watches = list(watches)
         self.assets = assets
         self.partitions: dict[TopicPartition, PartitionState] = {}
-        self._max_batch = max_batch
+        # Made when a detector closes its first window, and used again for every batch.
+        self._buffers = [cache(partial(watch.buffer, max_batch)) for watch in watches]
         self._watching = [
             Watching(
                 watch.detector,
@@ -167,85 +184,68 @@ class Pipeline:
     def step(self, batches: dict[TopicPartition, tuple[Columns, int]]) -> Output:
         """Process each partition's readings, given with the position after them."""
         output = Output()
-        closed: list[list[tuple[PartitionState, Closed]]] = [[] for _ in self.watches]
-        for where, (columns, next_offset) in batches.items():
-            partition = self.partitions[where]
-            placed = partition.read(columns, next_offset)
+
+        def read(partition: PartitionState, sinks: list[Sink]) -> None:
+            columns, next_offset = batches[partition.where]
+            placed = partition.read(columns, next_offset, sinks)
             output.counts.readings += placed.readings
             output.counts.late += placed.late
             output.counts.ignored_values += columns.ignored_values
             output.counts.unwatched += columns.unwatched
-            for number, parts in enumerate(placed.closed):
-                closed[number] += [(partition, part) for part in parts]
-        return self._finish(output, closed, list(batches))
+
+        return self._run(output, list(batches), read)
 
     def close_silent(self, partitions: Iterable[TopicPartition]) -> Output:
         """Close all windows that hold a reading of these partitions: they are silent and read to their end."""
-        output = Output()
-        closed: list[list[tuple[PartitionState, Closed]]] = [[] for _ in self.watches]
         where = [each for each in partitions if self.partitions[each].caught_up]
-        for each in where:
-            partition = self.partitions[each]
-            for number, parts in enumerate(partition.close_all().closed):
-                closed[number] += [(partition, part) for part in parts]
-        return self._finish(output, closed, where)
+        return self._run(Output(), where, PartitionState.close_all)
 
-    def _finish(
-        self,
-        output: Output,
-        closed: list[list[tuple[PartitionState, Closed]]],
-        touched: list[TopicPartition],
+    def _run(
+        self, output: Output, touched: list[TopicPartition], close: Callable[[PartitionState, list[Sink]], None]
     ) -> Output:
-        """Score what was closed, step the alarms, collect state and positions."""
-        for number, parts in enumerate(closed):
-            for batch in _batches(parts, self._max_batch):
-                self._score(number, batch, output)
-        for where in touched:
-            partition = self.partitions[where]
-            output.state += [(where, key, entry) for key, entry in partition.changed_state()]
-            output.positions[where] = partition.position()
+        """Close windows of each partition, score them in batches over all, step the alarms, collect the state."""
+        found: dict[tuple[TopicPartition, int], list[Scores]] = {}
+        gathers = [Gather(buffer, partial(self._score, n, output, found)) for n, buffer in enumerate(self._buffers)]
+        partitions = [self.partitions[where] for where in touched]
+        for partition in partitions:
+            close(partition, [gather.sink(partition) for gather in gathers])
+        for gather in gathers:
+            gather.flush()
+        output.scores = [(where, joined(scores)) for (where, _), scores in found.items()]
+        for partition in partitions:
+            output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
+            output.positions[partition.where] = partition.position()
         return output
 
-    def _score(self, number: int, parts: list[tuple[PartitionState, Closed]], output: Output) -> None:
+    def _score(
+        self,
+        number: int,
+        output: Output,
+        found: dict[tuple[TopicPartition, int], list[Scores]],
+        parts: list[Part],
+        windows: Floats,
+    ) -> None:
         """One batch of windows of one detector, from as many partitions as closed some."""
         watch, rules = self.watches[number], self._watching[number]
-        scored = score_windows(watch, rules.policy.limits, np.concatenate([part.values for _, part in parts]), output)
-        ends = np.cumsum([len(part.row) for _, part in parts])
+        limits = rules.policy.limits
+        scored = score_windows(watch, limits, windows, output)
+        ends = np.cumsum([len(part.row) for part in parts])
         bounds = np.searchsorted(scored.place, np.array([0, *ends.tolist()]))
-        for (partition, part), end, low, high in zip(parts, ends, bounds[:-1], bounds[1:], strict=True):
+        for part, end, low, high in zip(parts, ends, bounds[:-1], bounds[1:], strict=True):
             if low == high:
                 continue
             mine = scored.part(slice(low, high))
             inside = mine.place - (end - len(part.row))
-            row, window_end = part.row[inside], rules.grid.window_end(part.bucket[inside])
-            names = partition.names(number, row)
-            output.scores.append((partition.where, _scores(watch, rules.policy.limits, names, window_end, mine)))
+            partition, row, window_end = part.partition, part.row[inside], rules.grid.window_end(part.bucket[inside])
+            scores = _scores(watch, limits, partition.names(number, row), window_end, mine)
+            found.setdefault((partition.where, number), []).append(scores)
             for asset, transition in partition.step_alarms(number, row, window_end, mine, watch.metadata.version):
-                limit = rules.policy.limits.score
-                output.transitions.append(Told(*partition.where, asset, watch.detector, limit, transition))
+                output.transitions.append(Told(*partition.where, asset, watch.detector, limits.score, transition))
 
 
 def _grid(metadata: ModelMetadata, allowed_lateness_s: float, idle_limit_s: float) -> Grid:
     lateness, idle = round(allowed_lateness_s * 1e9), round(idle_limit_s * 1e9)
     return Grid(metadata.period_ms * 1_000_000, metadata.window, metadata.stride, lateness, idle)
-
-
-def _batches(parts: list[tuple[PartitionState, Closed]], most: int) -> Iterable[list[tuple[PartitionState, Closed]]]:
-    """Group closed windows into batches of at most `most`; a part that is larger is cut."""
-    batch: list[tuple[PartitionState, Closed]] = []
-    room = most
-    for partition, part in parts:
-        start = 0
-        while start < len(part.row):
-            end = min(start + room, len(part.row))
-            batch.append((partition, Closed(part.row[start:end], part.bucket[start:end], part.values[start:end])))
-            room -= end - start
-            start = end
-            if not room:
-                yield batch
-                batch, room = [], most
-    if batch:
-        yield batch
 
 
 def _scores(watch: Watch, limit: Limits, names: NDArray[np.object_], window_end: Ints, mine: ScoredWindows) -> Scores:

@@ -1,57 +1,36 @@
-"""Event-time windows: a ring of buckets per asset, closed by watermark, gathered without a loop.
+"""Event-time windows: a line of buckets per asset, closed by watermark, gathered without a loop.
 
-Shapes, here and everywhere: N readings, A assets, R buckets in a ring, B windows in a batch, W window length in
+Shapes, here and everywhere: N readings, A assets, S buckets in a line, B windows in a batch, W window length in
 buckets, C channels, K latent size. Times are int64 nanoseconds since 1970 UTC; a bucket is `floor(ts / period)`.
 The window that ends with bucket k holds buckets k-W+1 to k, for every k that the stride divides.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.arrays import HIGHEST, LOWEST, Bools, Ints, grown, ranges, running_max, segment_starts, shifted
+from monitor.arrays import (
+    HIGHEST,
+    LOWEST,
+    Bools,
+    Ints,
+    ranges,
+    running_max,
+    segment_starts,
+    shifted,
+    sorted_order,
+)
+from monitor.grid import NEVER, Grid
+from monitor.lines import Copy, Floats, Lines, resized
 
-Floats = NDArray[np.float32]
-NEVER = HIGHEST // 4  # an idle limit that is not reached, with room to add to
-GATHER_CHUNK = 8192  # windows gathered at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A detector's sampling grid and its rules of event time; lengths in buckets, times in ns."""
-
-    period: int
-    window: int
-    stride: int
-    lateness: int = 0
-    idle_limit: int = NEVER
-
-    def bucket(self, ts: Ints) -> Ints:
-        """Bucket of each event time."""
-        return ts // self.period
-
-    def closed_by(self, highest: Ints) -> Ints:
-        """Last bucket closed by the watermark that belongs to these highest event times (LOWEST: none seen)."""
-        seen = highest != LOWEST
-        buckets = (np.where(seen, highest, 0) - self.lateness) // self.period - 1
-        return np.where(seen, buckets // self.stride * self.stride, LOWEST)
-
-    def covering(self, highest: Ints) -> Ints:
-        """Last bucket of the first window end that covers these event times: where an idle asset closes."""
-        seen = highest != LOWEST
-        buckets = self.bucket(np.where(seen, highest, 0))
-        return np.where(seen, -(-buckets // self.stride) * self.stride, LOWEST)
-
-    def is_idle(self, highest: Ints, stream: Ints | int) -> Bools:
-        """Whether assets with these highest event times are further behind stream time than the idle limit."""
-        result: Bools = (highest != LOWEST) & (np.where(highest == LOWEST, 0, highest) + self.idle_limit < stream)
-        return result
-
-    def window_end(self, bucket: Ints) -> Ints:
-        """Exclusive end, ns, of the window whose last bucket this is."""
-        return (bucket + 1) * self.period
+CLOSED_AT_ONCE = 512  # lines; what they hold then stays in the processor's cache
+STRETCHED_BYTES = 2 * 1024 * 1024  # for lines of assets that are far behind, while a batch is placed
+# What takes windows that are closed: row of the asset (B,), last bucket (B,), and what copies their values.
+Sink = Callable[[Ints, Ints, Copy], None]
 
 
 @dataclass(slots=True)
@@ -70,15 +49,6 @@ class Readings:
 
 
 @dataclass(slots=True)
-class Closed:
-    """Windows that were closed: row of the asset (B,), last bucket (B,), values (B, W, C) with NaN for none."""
-
-    row: Ints
-    bucket: Ints
-    values: Floats
-
-
-@dataclass(slots=True)
 class IdleClose:
     """An asset's watermark that idleness moved: row, last bucket closed, highest event time when it was idle."""
 
@@ -89,105 +59,102 @@ class IdleClose:
 
 @dataclass(slots=True)
 class Placed:
-    """What a batch of readings did: windows closed, watermarks moved by idleness, readings that came too late."""
+    """What a batch of readings did besides closing windows: watermarks moved by idleness, late readings."""
 
-    closed: list[Closed]
     idle: list[IdleClose]
     late: int
 
 
-class WindowStore:
-    """Rings and watermarks of all assets that one detector watches on one partition."""
+@dataclass(slots=True)
+class _OnTime:
+    """Readings that are not late, by asset and in the order of reading; `order` is their place in `values`.
 
-    def __init__(self, grid: Grid, channels: int, slots: int | None = None) -> None:
-        """`slots` is the least ring length in buckets; it is raised to what the grid needs, a power of two."""
-        needed = 2 * grid.window + grid.stride + grid.lateness // grid.period + 3
+    upto: (N,) the last bucket that is closed once each was read.
+    """
+
+    row: Ints
+    ts: Ints
+    bucket: Ints
+    values: Floats
+    order: Ints
+    offset: Ints
+    upto: Ints
+
+    def part(self, which: Bools | slice) -> "_OnTime":
+        """Some of them."""
+        return _OnTime(
+            self.row[which], self.ts[which], self.bucket[which], self.values, self.order[which],
+            self.offset[which], self.upto[which],
+        )  # fmt: skip
+
+
+class WindowStore:
+    """Lines of buckets and watermarks of all assets that one detector watches on one partition."""
+
+    def __init__(self, grid: Grid, channels: int) -> None:
         self.grid = grid
         self.channels = channels
-        self.slots = 1 << (max(needed, slots or 0) - 1).bit_length()
         self.assets = 0
         self.closed: Any = np.empty(0, np.int64)  # last bucket closed
         self.highest: Any = np.empty(0, np.int64)  # highest event time seen
-        self.newest: Any = np.empty(0, np.int64)  # newest bucket that holds a reading
         self._highest_offset: Any = np.empty(0, np.int64)
         self._needed_offset: Any = np.empty(0, np.int64)
-        self._stamp: Any = np.empty(0, np.int64)  # (A * R,) bucket that a slot holds
-        self._offset: Any = np.empty(0, np.int64)  # (A * R,) lowest offset in it
-        self._values: Any = np.empty((0, channels), np.float32)  # (A * R, C)
-        self._times: Any = np.empty((0, channels), np.int64)  # (A * R, C) event time of each value
+        self._lines = Lines(grid.length, channels, max(grid.window - grid.stride, 0), grid.group, grid.period)
+        self._idle_from = HIGHEST  # stream time up to which no asset can fall idle
 
     def add_assets(self, count: int) -> None:
-        """Make rows for `count` more assets; room doubles, so that adding one by one stays cheap."""
+        """Make rows for `count` more assets."""
+        self._lines.add(count)
         self.assets += count
-        room = len(self.closed)
-        if self.assets <= room:
-            return
-        room = max(self.assets, 2 * room, 8)
-        for name in ("closed", "highest", "newest"):
-            setattr(self, name, grown(getattr(self, name), room, LOWEST))
+        for name, fill in (("closed", LOWEST), ("highest", LOWEST)):
+            setattr(self, name, resized(getattr(self, name), self.assets, fill))
         for name in ("_highest_offset", "_needed_offset"):
-            setattr(self, name, grown(getattr(self, name), room, HIGHEST))
-        for name, fill in (("_stamp", LOWEST), ("_offset", HIGHEST), ("_values", np.nan), ("_times", LOWEST)):
-            setattr(self, name, grown(getattr(self, name), room * self.slots, fill))
+            setattr(self, name, resized(getattr(self, name), self.assets, HIGHEST))
 
-    def place(self, readings: Readings, stream: int, refill: bool = False) -> Placed:
-        """Put readings into their buckets, close what the watermarks and stream time have passed.
+    def place(self, readings: Readings, stream: int, sink: Sink | None) -> Placed:
+        """Put readings into their buckets; what the watermarks and stream time have passed is closed into `sink`.
 
-        `stream` is the partition's stream time after the batch. During a refill nothing is emitted and stream
-        time closes nothing: those closes are known from the state topic (`close_to`).
+        `stream` is the partition's stream time after the batch. Without a sink this is a refill: no window is made,
+        and stream time closes nothing, since those closes are known from the state topic (`close_to`).
         """
-        order = np.argsort(readings.row, kind="stable")
-        row, ts = readings.row[order], readings.ts[order]
+        order = sorted_order(readings.row)
+        row, ts, offset = readings.row[order], readings.ts[order], readings.offset[order]
         bucket, starts = self.grid.bucket(ts), segment_starts(row)
         highest_before = self.highest[row]
         highest = running_max(np.where(starts, np.maximum(ts, highest_before), ts), row)
         before = shifted(highest, starts, highest_before)
-        closed, idle = self._closed_before(row, before, readings.stream_before[order], refill)
+        closed, idle = self._closed_before(row, before, readings.stream_before[order], sink is None)
         on_time = bucket > closed
         self._begin_new_assets(row[starts], ts[starts])
         upto = np.maximum(closed, self.grid.closed_by(highest))
-        out = Placed([], idle, len(row) - int(np.count_nonzero(on_time)))
-        emit = None if refill else out.closed
-        offset, values = readings.offset[order], readings.values[order]
-        self._place_in_rounds(
-            row[on_time], ts[on_time], bucket[on_time], upto[on_time], values[on_time], offset[on_time], emit
-        )
         rose = ts > before
         self._highest_offset[row[rose]] = offset[rose]  # of repeated rows the last is kept
         last = np.roll(starts, -1)  # a run ends where the next begins
         self.highest[row[last]] = highest[last]
-        target = self.closed[: self.assets].copy()
-        target[row[last]] = upto[last]
-        if not refill:
-            out.idle += self._raise_idle(target, stream)
-        behind = np.flatnonzero(target > self.closed[: self.assets])
-        self._close(behind, target[behind], emit)
+        self._idle_from = min(self._idle_from, int(highest[last].min(initial=HIGHEST - NEVER)) + self.grid.idle_limit)
+        kept = _OnTime(row, ts, bucket, readings.values, order, offset, upto)
+        self._place(kept if on_time.all() else kept.part(on_time), sink)
         np.minimum.at(self._needed_offset, row, offset)  # until a close a low offset may be too low, never too high
-        self._refresh_needed(behind)
-        return out
+        self._close_passed(row[last], upto[last], sink)
+        if sink is not None:
+            idle += self._close_idle(stream, sink)
+        return Placed(idle, len(row) - int(np.count_nonzero(on_time)))
 
-    def close_to(self, row: int, bucket: int, emit: bool = True) -> list[Closed]:
+    def close_to(self, row: int, bucket: int, sink: Sink | None) -> None:
         """Move one asset's watermark by hand, as a recorded close or the clock tells."""
-        out: list[Closed] = []
-        self._close(np.array([row]), np.array([bucket]), out if emit else None)
-        self._refresh_needed(np.array([row]))
-        return out
+        self._close_passed(np.array([row]), np.array([bucket]), sink)
 
-    def close_all(self) -> Placed:
+    def close_all(self, sink: Sink | None) -> list[IdleClose]:
         """Close every asset up to the first window end that covers its last reading: the input has ended."""
-        rows = np.arange(self.assets)
-        targets = self.grid.covering(self.highest[: self.assets])
-        moved = targets > self.closed[: self.assets]
-        out = Placed([], [], 0)
-        for row in rows[moved]:
-            out.idle.append(IdleClose(int(row), int(targets[row]), int(self.highest[row])))
-        self._close(rows[moved], targets[moved], out.closed)
-        self._refresh_needed(rows[moved])
-        return out
+        targets = self.grid.covering(self.highest)
+        rows = np.flatnonzero(targets > self.closed)
+        idle = [IdleClose(int(row), int(targets[row]), int(self.highest[row])) for row in rows]
+        self._close_passed(rows, targets[rows], sink)
+        return idle
 
     def low_offset(self) -> int:
         """Oldest offset that an open window, or an asset's watermark, needs; HIGHEST where nothing is held."""
-        return int(self._needed_offset[: self.assets].min()) if self.assets else HIGHEST
+        return int(self._needed_offset.min()) if self.assets else HIGHEST
 
     # ------------------------------------------------------------------------------------------ one batch
 
@@ -206,118 +173,146 @@ class WindowStore:
     def _begin_new_assets(self, row: Ints, ts: Ints) -> None:
         """An asset's first reading sets where its windows begin: nothing before its watermark was ever open."""
         new = self.closed[row] == LOWEST
-        self.closed[row[new]] = self.grid.closed_by(ts[new])
+        if new.any():
+            self.closed[row[new]] = self.grid.closed_by(ts[new])
 
-    def _place_in_rounds(
-        self,
-        row: Ints,
-        ts: Ints,
-        bucket: Ints,
-        upto: Ints,
-        values: Floats,
-        offset: Ints,
-        out: list[Closed] | None,
-    ) -> None:
-        """Place on-time readings, each asset's up to where its ring would wrap; close, and go on with the rest."""
-        while len(row):
-            # the oldest bucket that is needed, or may yet come: with gaps between windows that is not the same
-            oldest = self.closed[row] + min(self.grid.stride - self.grid.window, 0) + 1
-            room = oldest + self.slots
-            over = bucket >= room
-            if not over.any():
-                self._scatter(row, ts, bucket, values, offset)
-                return
-            first_over = np.flatnonzero(over)
-            assets, index = np.unique(row[first_over], return_index=True)
-            cut = np.full(self.assets, len(row))
-            cut[assets] = first_over[index]
-            now = np.arange(len(row)) < cut[row]
-            self._scatter(row[now], ts[now], bucket[now], values[now], offset[now])
-            self._close(assets, upto[first_over[index]], out)
-            later = ~now
-            row, ts, bucket, upto = row[later], ts[later], bucket[later], upto[later]
-            values, offset = values[later], offset[later]
+    def _place(self, kept: _OnTime, sink: Sink | None) -> None:
+        """Place readings, after closing what each asset's first one passes: it belongs to none of these windows.
 
-    def _scatter(self, row: Ints, ts: Ints, bucket: Ints, values: Floats, offset: Ints) -> None:
-        """Write values into slots: a channel's last value by event time, then by order; NaN overwrites nothing."""
-        slot = row * self.slots + (bucket & (self.slots - 1))
-        fresh = self._stamp[slot] != bucket
-        fresh_slot = slot[fresh]
-        self._stamp[fresh_slot] = bucket[fresh]
-        self._values[fresh_slot] = np.nan
-        self._times[fresh_slot] = LOWEST
-        self._offset[fresh_slot] = HIGHEST
-        np.minimum.at(self._offset, slot, offset)
-        np.maximum.at(self.newest, row, bucket)
-        if len(ts) > 1 and (ts[1:] < ts[:-1]).any():
-            by_time = np.argsort(ts, kind="stable")
-            slot, ts, values = slot[by_time], ts[by_time], values[by_time]
-        wins = (ts[:, None] >= self._times[slot]) & ~np.isnan(values)
-        if wins.all():
-            self._values[slot] = values
-            self._times[slot] = ts[:, None]
-            return
-        index, channel = np.nonzero(wins)
-        self._values[slot[index], channel] = values[index, channel]
-        self._times[slot[index], channel] = ts[index]
-
-    def _raise_idle(self, target: Ints, stream: int) -> list[IdleClose]:
-        """Raise, in place, the targets (A,) of assets that stream time has left behind; returns those closes."""
-        highest = self.highest[: self.assets]
-        covering = np.where(self.grid.is_idle(highest, stream), self.grid.covering(highest), LOWEST)
-        moved = np.flatnonzero(covering > target)
-        np.maximum(target, covering, out=target)
-        return [IdleClose(int(row), int(covering[row]), int(highest[row])) for row in moved]
-
-    def _close(self, rows: Ints, targets: Ints, out: list[Closed] | None) -> None:
-        """Move watermarks up to the target buckets; the windows passed, if any, are gathered into `out`."""
-        if out is not None and len(rows):
-            self._gather(rows, targets, out)
-        self.closed[rows] = np.maximum(self.closed[rows], targets)
-
-    def _gather(self, rows: Ints, targets: Ints, out: list[Closed]) -> None:
-        """Windows (closed, target] of each row that hold a reading, in chunks that bound the memory."""
-        grid = self.grid
-        held = self.newest[rows] != LOWEST
-        rows, targets = rows[held], targets[held]
-        reach = (self.newest[rows] + grid.window - 1) // grid.stride * grid.stride
-        first = self.closed[rows] + grid.stride
-        count = np.maximum((np.minimum(targets, reach) - first) // grid.stride + 1, 0)
-        row = np.repeat(rows, count)
-        bucket = np.repeat(first, count) + ranges(count) * grid.stride
-        for start in range(0, len(row), GATHER_CHUNK):
-            chunk = slice(start, start + GATHER_CHUNK)
-            closed = self._windows(row[chunk], bucket[chunk])
-            if len(closed.row):
-                out.append(closed)
-
-    def _windows(self, row: Ints, last: Ints) -> Closed:
-        """Gather the windows of these rows that end with these buckets, less those without any reading."""
-        window = self.grid.window
-        buckets = last[:, None] + np.arange(1 - window, 1)
-        slots = row[:, None] * self.slots + (buckets & (self.slots - 1))
-        held = self._stamp[slots] == buckets
-        some = held.any(axis=1)
-        if not some.all():
-            row, last, slots, held = row[some], last[some], slots[some], held[some]
-        values: Floats = self._values.take(slots, axis=0)
-        if not held.all():
-            values[~held] = np.nan
-        return Closed(row, last, values)
-
-    def _refresh_needed(self, rows: Ints) -> None:
-        """Recompute the oldest offset that each row's open windows and highest event time need.
-
-        After a close no bucket lies further ahead of the oldest needed one than a window and the lateness.
+        Nearly always all of them then lie within their lines. Where not, those up to there are placed and the rest
+        follows, in lines that are stretched where it is much.
         """
-        if not len(rows):
+        while len(kept.row):
+            first = segment_starts(kept.row)
+            self._close_passed(kept.row[first], kept.upto[first], sink)
+            beyond = kept.bucket - self.grid.base(self.closed[kept.row]) >= self.grid.length
+            if not beyond.any():
+                self._scatter(self._lines, kept.row, kept)
+                return
+            now, _ = _until(beyond, first)
+            self._scatter(self._lines, kept.row[now], kept.part(now))
+            kept = kept.part(~now)
+            if len(kept.row) > 2 * self.grid.stride * np.count_nonzero(segment_starts(kept.row)):
+                kept = self._place_far(kept, sink)
+
+    def _place_far(self, kept: _OnTime, sink: Sink | None) -> _OnTime:
+        """Place readings in stretched lines, a cacheful at a time; returns those behind a gap that is too long."""
+        grid = self.grid
+        ahead = int((kept.bucket - grid.base(self.closed[kept.row])).max()) + 1
+        bucket_bytes = 4 * self.channels
+        length = min(ahead, max(grid.length, STRETCHED_BYTES // bucket_bytes))
+        lines_at_once = max(STRETCHED_BYTES // (bucket_bytes * (length + grid.length)), 1)
+        number = np.cumsum(segment_starts(kept.row)) - 1
+        bounds = np.searchsorted(number, np.arange(0, number[-1] + lines_at_once + 1, lines_at_once))
+        placed = np.zeros(len(kept.row), np.bool_)
+        for low, high in pairwise(bounds.tolist()):
+            placed[low:high] = self._place_stretched(kept.part(slice(low, high)), length, sink)
+        return kept.part(~placed)
+
+    def _place_stretched(self, kept: _OnTime, length: int, sink: Sink | None) -> Bools:
+        """Place readings in lines of this length, close their windows; tells which readings (N,) found room."""
+        first = segment_starts(kept.row)
+        rows, line = kept.row[first], np.cumsum(first) - 1
+        beyond = kept.bucket - self.grid.base(self.closed[kept.row]) >= length
+        now, last = _until(beyond, first)
+        lines = self._lines.stretched(rows, length + self.grid.length)
+        self._scatter(lines, line[now], kept.part(now))
+        self._close_far(lines, rows, kept.upto[last], sink)
+        return now
+
+    def _scatter(self, lines: Lines, line: Ints, kept: _OnTime) -> None:
+        """Write readings into lines; those of buckets that lie between two windows are not needed."""
+        base = self.grid.base(self.closed[kept.row])
+        position = kept.bucket - base
+        group = kept.bucket // self.grid.group - base // self.grid.group
+        since = kept.ts - kept.bucket * self.grid.period
+        if (position < 0).any():
+            needed = position >= 0
+            line, position, since, group, kept = (
+                line[needed], position[needed], since[needed], group[needed], kept.part(needed)
+            )  # fmt: skip
+        lines.scatter(line, position, since, kept.values[kept.order], group, kept.offset)
+
+    # ------------------------------------------------------------------------------------------ closing
+
+    def _close_idle(self, stream: int, sink: Sink) -> list[IdleClose]:
+        """Close what stream time has left behind; assets are only looked at when one may have fallen idle."""
+        if stream <= self._idle_from:
+            return []
+        idle = self.grid.is_idle(self.highest, stream)
+        covering = np.where(idle, self.grid.covering(self.highest), LOWEST)
+        rows = np.flatnonzero(covering > self.closed)
+        closes = [IdleClose(int(row), int(covering[row]), int(self.highest[row])) for row in rows]
+        self._close_passed(rows, covering[rows], sink)
+        active = self.highest[~idle & (self.highest != LOWEST)]
+        self._idle_from = int(active.min()) + self.grid.idle_limit if len(active) else HIGHEST
+        return closes
+
+    def _close_passed(self, rows: Ints, targets: Ints, sink: Sink | None) -> None:
+        """Move watermarks up to the target buckets where these are ahead, a cacheful of lines at a time."""
+        passed = targets > self.closed[rows]
+        rows, targets = rows[passed], targets[passed]
+        for start in range(0, len(rows), CLOSED_AT_ONCE):
+            chunk = slice(start, start + CLOSED_AT_ONCE)
+            self._close(rows[chunk], targets[chunk], sink)
+
+    def _close(self, rows: Ints, targets: Ints, sink: Sink | None) -> None:
+        """Close the windows of these rows up to the targets; nearly always that is one window each."""
+        closed = self.closed[rows]
+        if (targets - closed != self.grid.stride).any():
+            begun = closed != LOWEST
+            self.closed[rows[~begun]] = targets[~begun]  # of an asset that was never read
+            rows, targets = rows[begun], targets[begun]
+            if len(rows):
+                stretched = self._lines.stretched(rows, 2 * self.grid.length)
+                self._close_far(stretched, rows, targets, sink)
             return
-        oldest = self.closed[rows] + self.grid.stride - self.grid.window + 1
-        span = self.grid.window + self.grid.lateness // self.grid.period + 3
-        buckets = oldest[:, None] + np.arange(span)
-        slots = rows[:, None] * self.slots + (buckets & (self.slots - 1))
-        needed = np.where(self._stamp[slots] == buckets, self._offset[slots], HIGHEST).min(axis=1)
-        self._needed_offset[rows] = np.minimum(needed, self._highest_offset[rows])
+        if sink is not None:
+            self._emit(self._lines, rows, np.zeros_like(rows), rows, targets, sink)
+        base = self.grid.base(closed)
+        moved = np.full_like(rows, self.grid.stride)
+        self._lines.move(rows, moved, (base + self.grid.stride) // self.grid.group - base // self.grid.group)
+        self._closed(rows, targets)
+
+    def _close_far(self, lines: Lines, rows: Ints, targets: Ints, sink: Sink | None) -> None:
+        """Close windows of lines that were stretched by more than a window, and take back what is left of them."""
+        grid, closed = self.grid, self.closed[rows]
+        if sink is not None:
+            held = lines.held[: len(rows)]
+            newest = held.shape[1] - 1 - np.argmax(held[:, ::-1], axis=1)
+            count = np.where(held.any(axis=1), newest // grid.stride + 1, 0)
+            count = np.minimum(np.maximum(targets - closed, 0) // grid.stride, count)
+            line, step = np.repeat(np.arange(len(rows)), count), ranges(count)
+            bucket = closed[line] + (step + 1) * grid.stride
+            self._emit(lines, line, step * grid.stride, rows[line], bucket, sink)
+        targets = np.maximum(closed, targets)
+        base = grid.base(closed)
+        groups = grid.base(targets) // grid.group - base // grid.group
+        self._lines.take_back(rows, lines, targets - closed, groups)
+        self._closed(rows, targets)
+
+    def _emit(self, lines: Lines, line: Ints, start: Ints, rows: Ints, bucket: Ints, sink: Sink) -> None:
+        """Offer windows that begin at these places, less those without any reading."""
+        some = lines.holding(line, start, self.grid.window)
+        if not some.all():
+            line, start, rows, bucket = line[some], start[some], rows[some], bucket[some]
+        if len(line):
+            sink(rows, bucket, lines.copy(line, start, self.grid.window))
+
+    def _closed(self, rows: Ints, targets: Ints) -> None:
+        """Note what was closed, and the oldest offset that each row's open windows and highest event time need."""
+        self.closed[rows] = targets
+        self._needed_offset[rows] = np.minimum(self._lines.oldest[rows].min(axis=1), self._highest_offset[rows])
+
+
+def _until(stop: Bools, first: Bools) -> tuple[Bools, Ints]:
+    """Which elements (N,) stand before their segment's first stop, and each segment's first stop, else its last."""
+    segment = np.cumsum(first) - 1
+    last = np.r_[np.flatnonzero(first)[1:], len(first)] - 1
+    end = last + 1
+    places = np.flatnonzero(stop)
+    np.minimum.at(end, segment[places], places)
+    return np.arange(len(first)) < end[segment], np.minimum(end, last)
 
 
 def history_windows(
@@ -329,14 +324,22 @@ def history_windows(
     windows (B, W, C). Those without any reading are not made; the last one covers the last reading.
     """
     grid = Grid(period_ms * 1_000_000, window, stride)
-    store = WindowStore(grid, values.shape[1], slots=8192)
+    store = WindowStore(grid, values.shape[1])
     store.add_assets(1)
+    ends: list[Ints] = []
+    windows: list[Floats] = []
+
+    def keep(rows: Ints, bucket: Ints, copy: Copy) -> None:
+        ends.append(grid.window_end(bucket))
+        windows.append(np.empty((len(rows), window, values.shape[1]), np.float32))
+        copy(slice(None), windows[-1])
+
     order = np.argsort(ts, kind="stable")
     ts, values = np.asarray(ts, np.int64)[order], np.asarray(values, np.float32)[order]
     number = np.arange(len(ts))
     readings = Readings(np.zeros(len(ts), np.int64), ts, values, number, np.full(len(ts), LOWEST))
-    closed = store.place(readings, LOWEST).closed + store.close_all().closed
-    if not closed:
+    store.place(readings, LOWEST, keep)
+    store.close_all(keep)
+    if not ends:
         return np.empty(0, np.int64), np.empty((0, window, values.shape[1]), np.float32)
-    buckets = np.concatenate([part.bucket for part in closed])
-    return grid.window_end(buckets), np.concatenate([part.values for part in closed])
+    return np.concatenate(ends), np.concatenate(windows)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.arrays import LOWEST
-from monitor.windows import Grid, Readings, WindowStore, history_windows
+from monitor.grid import Grid
+from monitor.windows import Readings, WindowStore, history_windows
 from tests.naive import NaiveWindows
 
 CHANNELS = 2
@@ -58,16 +59,17 @@ class Run:
         before = np.r_[self.stream, after[:-1]]
         columns = Readings(np.array(row), ts, np.array(values, np.float32), first_offset + np.arange(len(ts)), before)
         self.stream = int(after[-1])
-        self.keep(self.store.place(columns, self.stream, refill))
-
-    def keep(self, placed):
+        placed = self.store.place(columns, self.stream, None if refill else self.keep)
         self.late += placed.late
         self.idle |= {(close.row, close.closed_to) for close in placed.idle}
-        for part in placed.closed:
-            for row, bucket, values in zip(part.row, part.bucket, part.values, strict=True):
-                key = int(row), int(bucket)
-                assert key not in self.made, "a window was closed twice"
-                self.made[key] = values
+
+    def keep(self, rows, buckets, copy):
+        windows = np.empty((len(rows), self.store.grid.window, CHANNELS), np.float32)
+        copy(slice(None), windows)
+        for row, bucket, values in zip(rows, buckets, windows, strict=True):
+            key = int(row), int(bucket)
+            assert key not in self.made, "a window was closed twice"
+            self.made[key] = values
 
 
 def assert_same(made, oracle):
@@ -90,7 +92,7 @@ def test_windows_are_those_of_the_oracle_wherever_batches_end(stream, data):
     assert run.late == oracle.late
     assert run.idle == set(oracle.idle_closes)
     assert_same(run.made, oracle)
-    run.keep(run.store.close_all())
+    run.store.close_all(run.keep)
     oracle.end()
     assert_same(run.made, oracle)
 
@@ -111,12 +113,12 @@ def test_a_restart_anywhere_gives_the_windows_of_an_undisturbed_run(stream, data
     second = Run(grid)
     for at, row, closed_to in closes:
         if at < low:
-            second.store.close_to(row, closed_to, emit=False)
+            second.store.close_to(row, closed_to, sink=None)
     for offset in range(low, cut):
         second.batch(readings[offset : offset + 1], offset, refill=True)
         for at, row, closed_to in closes:
             if at == offset:
-                second.store.close_to(row, closed_to, emit=False)
+                second.store.close_to(row, closed_to, sink=None)
     second.stream = first.stream
     refilled_late = second.late
     second.batch(readings[cut:], cut)
