@@ -55,5 +55,5 @@ class Grid:
 
     @property
     def group(self) -> int:
-        """Buckets that share one offset to read again from: exact enough, and an eighth of the memory."""
-        return max(self.stride, -(-self.window // 8))
+        """Buckets that share one offset to read again from: at most a quarter of a window too many are read."""
+        return max(self.stride, -(-self.window // 4))

@@ -12,6 +12,7 @@ from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 from monitor.columns import AssetTable, Columns, take
 from monitor.errors import InvalidReading
 from monitor.grid import Grid
+from monitor.lines import resized
 from monitor.modelfile import Channel
 from monitor.scoring import ScoredWindows
 from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
@@ -47,9 +48,8 @@ class _Detector:
 
     rules: Watching
     store: WindowStore
-    row_of: Ints = field(default_factory=lambda: np.empty(0, np.int64))  # by asset code, -1: no row yet
+    row_of: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # by asset code, -1: no row yet
     names: list[str] = field(default_factory=list)
-    name_array: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))  # the same, to take from
     alarms: dict[int, AlarmState] = field(default_factory=dict)
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
     closes: dict[int, list[Close]] = field(default_factory=dict)
@@ -101,10 +101,8 @@ class PartitionState:
 
     def names(self, number: int, rows: Ints) -> NDArray[np.object_]:
         """Names of the assets in these rows of a detector, (n,) texts."""
-        detector = self._detectors[number]
-        if len(detector.name_array) != len(detector.names):
-            detector.name_array = np.array(detector.names, object)
-        return detector.name_array[rows]
+        known = self._detectors[number].names
+        return np.array([known[row] for row in rows.tolist()], object)
 
     # -------------------------------------------------------------------------------------------- readings
 
@@ -204,9 +202,9 @@ class PartitionState:
     def _rows(self, detector: _Detector, codes: Ints) -> Ints:
         """Rows of these assets in the detector's store; new ones are made, with the alarm state known of them."""
         if len(detector.row_of) < len(self._assets.names):
-            more = np.full(2 * len(self._assets.names) - len(detector.row_of), -1)
-            detector.row_of = np.concatenate([detector.row_of, more])
-        rows = detector.row_of[codes]
+            room = 9 * len(self._assets.names) // 8 + 8
+            detector.row_of = resized(detector.row_of, room, -1)
+        rows = detector.row_of[codes].astype(np.int64)
         if not (rows < 0).any():
             return rows
         for code in dict.fromkeys(codes[rows < 0].tolist()):
@@ -214,7 +212,7 @@ class PartitionState:
             detector.names.append(self._assets.names[code])
             self._restore(detector, row)
         detector.store.add_assets(len(detector.names) - detector.store.assets)
-        return detector.row_of[codes]
+        return detector.row_of[codes].astype(np.int64)
 
     def _restore(self, detector: _Detector, row: int) -> None:
         """Give a new row the alarm state and the recorded closes that are known of its asset."""
