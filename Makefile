@@ -39,8 +39,19 @@ check: $(VENV)/.dev ## style, types and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## readings a CPU-second of the whole daemon
-	@$(BIN)/python -m tests.bench.throughput
+# loops that the daemon is held against use these; the peers do not go together with the project's own versions
+$(VENV)/.bench: $(VENV)/.dev
+	@$(INSTALL) confluent-kafka orjson
+	@touch $@
+
+$(VENV)/peers/.installed: tests/bench/peers.txt $(VENV)/.pip
+	@echo "installing the peers that the benchmark compares with"
+	@$(PYTHON) -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/python -m pip install --disable-pip-version-check -q -r tests/bench/peers.txt
+	@touch $@
+
+bench: $(VENV)/.bench $(VENV)/peers/.installed ## Tocsin, its limits and its peers; QUICK=1 in five minutes, ONLY=latency one part, PROFILE=1 where time goes
+	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(addprefix --only ,$(ONLY)) $(if $(PROFILE),--profile) $(if $(BROKER),--broker $(BROKER))
 
 clean: ## what was built, but not the virtual environment
 	@rm -rf build .tocsin .pytest_cache .mypy_cache .ruff_cache .hypothesis
