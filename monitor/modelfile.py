@@ -88,6 +88,7 @@ class ModelMetadata(Struct, frozen=True):
     metrics: dict[str, Any]
     created: str
     revision: str = ""
+    precision: str = "single"  # of the network's weights and arithmetic, or "half"; scores are in single always
 
     @property
     def channel_names(self) -> tuple[str, ...]:

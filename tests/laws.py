@@ -6,6 +6,7 @@ A plant of four correlated channels stands in for data: B windows of W buckets a
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -148,6 +149,17 @@ def onnx_agrees_with_pytorch_at_any_batch_size(family: str, scorer: Scorer) -> N
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
 
 
+def half_precision_changes_scores_by_no_more_than_its_rounding(family: str, scorer: Scorer) -> None:
+    single = export.to_onnx(scorer, W, C)
+    windows = np.concatenate([plant(200, 6), export.golden_windows(plant(20))])
+    half, differs_by = export.half_precision(scorer, single, windows)
+    assert 0 < differs_by < 5e-3  # the plant's scores are very small; what is kept must be closer
+    types = [{one.data_type for one in model.graph.initializer if len(one.dims) > 1} for model in (half, single)]
+    assert onnx.TensorProto.FLOAT16 in types[0] - types[1]
+    ends = [*half.graph.input, *half.graph.output]
+    assert {value.type.tensor_type.elem_type for value in ends} == {onnx.TensorProto.FLOAT}
+
+
 LAWS: list[Callable[[str, Scorer], None]] = [
     outputs_have_the_contract_s_shapes,
     a_window_scores_the_same_whatever_stands_beside_it,
@@ -161,4 +173,5 @@ LAWS: list[Callable[[str, Scorer], None]] = [
     the_same_seed_gives_the_same_model,
     learning_lowers_the_loss,
     onnx_agrees_with_pytorch_at_any_batch_size,
+    half_precision_changes_scores_by_no_more_than_its_rounding,
 ]

@@ -54,6 +54,9 @@ def fit(
     min_observed: Annotated[float, typer.Option(help="Share of a window's values that must be there.")] = 0.5,
     accelerator: Annotated[str, typer.Option(help="Lightning's: cpu, gpu, auto.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; more help only where windows are large.")] = 1,
+    precision: Annotated[
+        str, typer.Option(help="single, or half: half the weights' size, kept only if the scores stay what they are.")
+    ] = "single",
     revision: Annotated[str, typer.Option(help="Any text to keep in the model, such as a commit.")] = "",
 ) -> None:
     """Fit and export one model, with a progress bar."""
@@ -87,6 +90,7 @@ def fit(
             accelerator=accelerator,
             threads=threads,
             revision=revision,
+            precision=precision,
         )
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -96,6 +100,12 @@ def fit(
     figures = fitted.metadata.metrics
     if fitted.dropped:
         typer.echo(f"left out, for they have no value to learn from: {', '.join(fitted.dropped)}", err=True)
+    if precision != fitted.metadata.precision:
+        typer.echo(
+            f"half precision was not kept, for it changes a score by {figures['half_differs_by']:.1e} of its value: "
+            "the file is in single precision",
+            err=True,
+        )
     typer.echo(
         f"{fitted.model}: {fitted.metadata.family}, {len(fitted.metadata.channels)} channels, "
         f"{figures['windows_train']} windows, held-out loss {figures['loss_calibration']:.4g}, "

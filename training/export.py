@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 
 from monitor.errors import InvalidModel
 from monitor.modelfile import INPUT, METADATA_KEY, OUTPUTS, ModelMetadata, encode_metadata
-from training.scorer import Scorer
+from training.scorer import Scorer, halved
 
 OPSET = 20
 TOLERANCE = 1e-4
+HALF_TOLERANCE = 1e-3  # what half precision may change of a score
+SMALL_SCORE = 1e-2  # differences are relative to the score, or to this where it is smaller
+CHUNK = 1024  # windows at a time
 HUGE = 1e30
 
 
@@ -76,8 +79,8 @@ def check_agreement(model: Any, scorer: Scorer, windows: NDArray[np.float32]) ->
         expected = [output.numpy() for output in scorer.eval()(torch.from_numpy(windows))]
     actual = session.run(list(OUTPUTS), {INPUT: windows})
     small: dict[str, Any] = {
-        "score": 1e-2,
-        "channel_score": 1e-2,
+        "score": SMALL_SCORE,
+        "channel_score": SMALL_SCORE,
         "latent": 1.0,
         "reconstruction": scorer.scaling.deviation.numpy(),
     }
@@ -89,6 +92,27 @@ def check_agreement(model: Any, scorer: Scorer, windows: NDArray[np.float32]) ->
         relative = np.abs(torch_says - onnx_says) / np.maximum(np.abs(torch_says), small[name])
         if (worst := float(relative.max())) > TOLERANCE:
             raise InvalidModel(f"{name}: ONNX Runtime and PyTorch differ by {worst:.1e}, more than {TOLERANCE}")
+
+
+def half_precision(scorer: Scorer, single: Any, windows: NDArray[np.float32]) -> tuple[Any, float]:
+    """The scorer's model in half precision, and the most that it changes of a score of windows (B, W, C), relative.
+
+    That is infinite where an output is not finite; `single` is the same model in single precision.
+    """
+    _, window, channels = windows.shape
+    half = to_onnx(halved(scorer), window, channels)
+    return half, max(_differences(_session(half), _session(single), windows))
+
+
+def _differences(half: Any, single: Any, windows: NDArray[np.float32]) -> Iterator[float]:
+    """Largest relative difference of the scores of two sessions, for every CHUNK windows."""
+    for first in range(0, len(windows), CHUNK):
+        part = {INPUT: windows[first : first + CHUNK]}
+        found, *others = half.run(list(OUTPUTS), part)
+        (expected,) = single.run(["score"], part)
+        finite = all(np.isfinite(output).all() for output in (found, *others))
+        relative = np.abs(found - expected) / np.maximum(np.abs(expected), SMALL_SCORE)
+        yield float(relative.max()) if finite else float("inf")
 
 
 def _session(model: Any) -> onnxruntime.InferenceSession:

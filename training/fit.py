@@ -30,6 +30,7 @@ from training.scorer import Scorer, scaling_of
 
 SCORING_CHUNK = 1024  # windows at a time
 LEAST_STEPS = 32  # an epoch
+PRECISIONS = "single", "half"
 AT_LEAST_ONE = "window", "stride", "hidden", "latent", "epochs", "patience", "batch", "threads"
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
@@ -56,6 +57,7 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     accelerator: str = "cpu"
     threads: int = 1  # more help only where windows are large, and cost much where cores are shared
+    precision: str = "single"  # or "half", where the scores allow it
     revision: str = ""
 
 
@@ -100,7 +102,14 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
 
     progress("export", 0, 1)
     model = export.to_onnx(scorer, args.window, len(parts.channels))
-    export.check_agreement(model, scorer, export.golden_windows(held_out, args.seed))
+    golden = export.golden_windows(held_out, args.seed)
+    export.check_agreement(model, scorer, golden)
+    precision, about_half = "single", {}
+    if args.precision == "half":
+        half, differs_by = export.half_precision(scorer, model, np.concatenate([held_out, golden]))
+        about_half = {"half_differs_by": min(differs_by, 1e9)}  # JSON has no infinity
+        if differs_by <= export.HALF_TOLERANCE:
+            precision, model = "half", half
 
     progress("write", 0, 1)
     directory = args.out / args.name
@@ -129,9 +138,11 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
             "effective_n": round(calibration.effective_n, 1),
             "parameters": sum(weight.numel() for weight in scorer.network.state_dict().values()),
             "dropped_channels": list(parts.dropped),
+            **about_half,
         },
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         revision=args.revision,
+        precision=precision,
     )
     model_file = directory / version / MODEL_FILE
     export.write(model, metadata, model_file)
@@ -152,6 +163,8 @@ def check(args: FitArgs) -> None:
         raise InvalidConfiguration(f"min_observed: {args.min_observed} is not between 0 and 1")
     if not args.learning_rate > 0:
         raise InvalidConfiguration(f"learning_rate: {args.learning_rate} is not above 0")
+    if args.precision not in PRECISIONS:
+        raise InvalidConfiguration(f"precision: '{args.precision}' is neither {' nor '.join(PRECISIONS)}")
     try:
         msgspec.convert(args.name, Name)
     except msgspec.ValidationError:

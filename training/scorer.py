@@ -3,6 +3,8 @@
 Shapes: B windows, W buckets a window, C channels, K latent units (see `monitor.windows`).
 """
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -80,6 +82,24 @@ class Scorer(nn.Module):
         cells = observed.sum(1, keepdim=True).sum(2).clamp(min=1.0)  # the inner sum is shared with the filling's
         channel_score = channel_errors(values, scaled, observed) / cells
         return channel_score.sum(1), channel_score, self.scaling.undo(scaled), latent
+
+
+class HalfPrecision(nn.Module):
+    """A network in half precision, between values, reconstruction and latent in single precision."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        reconstruction, latent = self.network(values.half(), observed.half())
+        return reconstruction.float(), latent.float()
+
+
+def halved(scorer: Scorer) -> Scorer:
+    """The same scorer, its network in half precision; scaling, masks, errors and the score stay in single."""
+    return Scorer(scorer.scaling, HalfPrecision(copy.deepcopy(scorer.network)))
 
 
 def scaling_of(values: NDArray[np.float32]) -> Scaling:

@@ -114,6 +114,11 @@ def test_unknown_keys_of_the_metadata_are_ignored(tmp_path):
     assert load_model(path).metadata == models.metadata()
 
 
+def test_a_file_that_does_not_say_its_precision_is_in_single(tmp_path):
+    path = models.write_model(tmp_path, edit=with_metadata(lambda document: document.pop("precision")))
+    assert load_model(path).metadata.precision == "single"
+
+
 # ------------------------------------------------------------------------------------------ the file and its graph
 
 

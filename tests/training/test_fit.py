@@ -1,5 +1,6 @@
 """Fitting from files to a model in service, through the function and through the command."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import monitor
 from monitor.calibration import p_values
 from monitor.errors import InvalidConfiguration, InvalidData
 from monitor.modelfile import INPUT, METADATA_KEY, current_version, parse_metadata, resolve_model
+from monitor.scoring import load_model
 from monitor.windows import history_windows
 from training import cli
 from training.data import load
@@ -26,13 +28,13 @@ SMD = Path(monitor.__file__).parent / "demo" / "data" / "smd" / "machine-2-1"
 STRANGE = "<b>$heat & \\flow$</b>"
 
 
-def write(path: Path, rows: int = 1500) -> Path:
+def write(path: Path, rows: int = 1500, noise: float = 0.05) -> Path:
     """A pump in seconds: three channels that follow one load, one that never moves, one without a value."""
     random = np.random.default_rng(0)
     load = np.sin(np.arange(rows) / 20)
     columns: dict[str, object] = {"ts": pa.array(np.arange(rows) * 1000, pa.timestamp("ms"))}
     for name, gain in (("a", 1), ("b", 20), (STRANGE, 0.1)):
-        columns[name] = load * gain + 0.05 * gain * random.standard_normal(rows)
+        columns[name] = load * gain + noise * gain * random.standard_normal(rows)
     columns |= {"still": np.full(rows, 7.0), "empty": pa.nulls(rows, pa.float32())}
     pq.write_table(pa.table(columns), path)
     return path
@@ -105,12 +107,57 @@ def test_nothing_is_left_behind_by_a_fit_that_fails(tmp_path: Path) -> None:
         ({"min_observed": 2.0}, "min_observed"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"name": "../up"}, "name"),
+        ({"precision": "double"}, "precision"),
         ({"family": "psychic"}, "no 'psychic', only conv, dense, pca"),
     ],
 )
 def test_arguments_that_cannot_work_are_named(tmp_path: Path, changes: dict[str, object], word: str) -> None:
     with pytest.raises(InvalidConfiguration, match=word):
         fit(arguments(tmp_path / "never-read", tmp_path, **changes))
+
+
+def pulses(path: Path) -> Path:
+    """A machine that rests, but for pulses that one component explains exactly: rounding is all that is left."""
+    random = np.random.default_rng(0)
+    load = np.where(random.random(6000) < 0.012, random.uniform(0.8, 1, 6000), 0.0)
+    columns = {f"c{number}": load * gain for number, gain in enumerate((1, 2.7, 0.31))}
+    pq.write_table(pa.table({"ts": pa.array(np.arange(6000) * 1000, pa.timestamp("ms")), **columns}), path)
+    return path
+
+
+def weight_types(file: Path) -> set[int]:
+    return {tensor.data_type for tensor in onnx.load(str(file)).graph.initializer if len(tensor.dims) == 2}
+
+
+def test_half_precision_halves_the_weights_and_keeps_the_scores(tmp_path: Path) -> None:
+    file = write(tmp_path / "p.parquet", noise=0.5)
+    single, half = (
+        fit(arguments(file, tmp_path, name=precision, precision=precision)) for precision in ("single", "half")
+    )
+    assert (single.metadata.precision, half.metadata.precision) == ("single", "half")
+    assert onnx.TensorProto.FLOAT16 in weight_types(half.model) - weight_types(single.model)
+    windows = np.random.default_rng(0).normal(0, 5, (300, 16, 4)).astype(np.float32)
+    windows[:, ::5, 1] = np.nan
+    names = ("score", "channel_score")
+    expected, found = (load_model(made.model, "cpu").score(windows, names) for made in (single, half))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-5)
+    assert half.metadata.metrics["half_differs_by"] <= 1e-3
+
+
+def test_half_precision_that_changes_scores_is_not_kept_and_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = pulses(tmp_path / "p.parquet"), tmp_path / "models"
+    words = ["--family", "pca", "--latent", "1", "--window", "1", "--stride", "1", "--precision", "half"]
+    monkeypatch.setattr(sys, "argv", ["tocsin-train", "fit", str(file), "--out", str(out), *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert re.fullmatch(
+        r"half precision was not kept, for it [^\n]*: [^\n]* single precision\n", capsys.readouterr().err
+    )
+    assert load_model(out / "p", "cpu").metadata.precision == "single"
 
 
 def test_default_arguments_are_accepted() -> None:
