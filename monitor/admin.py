@@ -127,12 +127,13 @@ def _disagreements(plan: TopicPlan, found: Mapping[str, str]) -> Iterator[str]:
 
 
 def client_settings(kafka: Mapping[str, Any], client: Any) -> dict[str, Any]:
-    """The settings of the table `[kafka]` that this client class knows: each refuses the others'.
+    """The settings of the table `[kafka]` that this client class of kafka-python knows: each refuses the others'.
 
     Raises InvalidConfiguration for a setting that no client knows.
     """
     for key in kafka:
-        if not any(key in known.DEFAULT_CONFIG for known in (KafkaAdminClient, KafkaConsumer, KafkaProducer)):
+        known = any(key in each.DEFAULT_CONFIG for each in (KafkaAdminClient, KafkaConsumer, KafkaProducer))
+        if not known and key != "librdkafka":  # that table is the other client's
             raise InvalidConfiguration(f"kafka.{key}: the Kafka client has no such setting.")
     return {key: value for key, value in kafka.items() if key in client.DEFAULT_CONFIG}
 

@@ -60,7 +60,11 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
 
 def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:
     """Replace {env = "NAME"} and {file = "PATH"} by what they point to, so that no secret stands in the file."""
-    return {key: _secret(f"kafka.{key}", value, base) for key, value in table.items()}
+    return _secrets("kafka", table, base)
+
+
+def _secrets(path: str, table: dict[str, Any], base: Path) -> dict[str, Any]:
+    return {key: _secret(f"{path}.{key}", value, base) for key, value in table.items()}
 
 
 def _secret(path: str, value: Any, base: Path) -> Any:
@@ -78,4 +82,6 @@ def _secret(path: str, value: Any, base: Path) -> Any:
                 raise InvalidConfiguration(f"{path}: {name}: {error.strerror or error}") from None
             except ValueError:
                 raise InvalidConfiguration(f"{path}: {name!r} is no text file") from None
+    if path.startswith("kafka.librdkafka"):  # names with dots are tables to TOML
+        return _secrets(path, value, base)
     raise InvalidConfiguration(f"{path}: a table here is {{env = NAME}} or {{file = PATH}}")

@@ -21,7 +21,7 @@ from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
 from monitor.errors import FatalError, RetriableError
 from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
-from monitor.transport.kafka import KafkaTransport
+from monitor.transport import Transport, clients
 
 LEAVE_WITHIN_S = 9.0  # after a signal; a broker that is away is not waited for any longer
 
@@ -45,8 +45,11 @@ def serve(config: Config) -> None:
                 detectors=[detector.name for detector in config.detectors],
                 models={name: f"{m.metadata.name}/{m.metadata.version}" for name, m in models.items()},
                 provider=sorted({model.provider for model in models.values()}),
+                client=clients.client_version(config),
                 telemetry=address,
             )
+            if clients.checksums_are_slow(config):
+                log.warning("slow_checksums", detail="pip install crc32c")
             daemon.run()
 
 
@@ -117,14 +120,14 @@ def stopping(log: Any, timeout_s: float = LEAVE_WITHIN_S) -> Iterator[Stopped]:
             signal.signal(number, handler)
 
 
-def connect(config: Config, log: Any, stopped: Stopped) -> KafkaTransport | None:
+def connect(config: Config, log: Any, stopped: Stopped) -> Transport | None:
     """Connect, waiting for the broker and the topics as long as it takes; None where a signal came first."""
     wait, told = RETRY_FIRST_S, ""
     while not stopped.came:
         try:
             missing = missing_topics(config)
             if not missing:
-                return KafkaTransport(config)
+                return clients.connect(config)
             event, detail = "waiting_for_topics", f"create them with `tocsin topics`: {', '.join(missing)}"
         except RetriableError as error:
             event, detail = "retrying", str(error)

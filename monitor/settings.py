@@ -40,6 +40,10 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The consumer group, and how this process is known in it; batches, waits and limits."""
 
+    client: Annotated[
+        Literal["kafka-python", "confluent"],
+        Meta(description="The Kafka client; confluent is librdkafka's, faster, and needs the extra `confluent`."),
+    ] = "kafka-python"
     group: Annotated[str, Meta(description="Name of the consumer group.")] = "tocsin"
     instance_id: Annotated[
         str | None,
@@ -53,7 +57,10 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Seconds, Meta(description="A member that is silent for so long loses its partitions.")
     ] = 10.0
     max_wait_s: Annotated[Seconds, Meta(description="Longest wait for messages in one poll.")] = 0.1
-    max_poll_records: Annotated[Count, Meta(description="Most messages in one batch.")] = 10_000
+    max_poll_records: Annotated[Count, Meta(description="Most messages in one batch, when behind.")] = 20_000
+    max_batch_bytes: Annotated[
+        Count, Meta(description="Most bytes of messages in one batch, when behind; as many again are read ahead.")
+    ] = 16_777_216
     scores_message_bytes: Annotated[Count, Meta(description="A message of scores larger than this is split.")] = (
         524_288
     )

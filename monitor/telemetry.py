@@ -18,7 +18,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 EVENTS = {
-    "started": "The daemon runs; its detectors, models, provider and telemetry address.",
+    "started": "The daemon runs; its detectors, models, provider, Kafka client and telemetry address.",
+    "slow_checksums": "The package crc32c is missing: kafka-python computes checksums in Python, many times slower.",
     "assigned": "A partition was taken over: where reading begins, and how far back windows are rebuilt from.",
     "revoked": "A partition left, its windows and alarm state with it.",
     "batch": "One step: readings, windows, incidents, dead letters, lag and times.",

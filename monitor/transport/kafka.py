@@ -4,7 +4,6 @@ Rules for this client, each from a fault that was seen, are in ARCHITECTURE.md.
 """
 
 import contextlib
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,9 +30,11 @@ from kafka.structs import OffsetAndMetadata
 from monitor.admin import addresses, client_settings
 from monitor.columns import Messages
 from monitor.config import Config
-from monitor.errors import FatalError, FencedError, InvalidConfiguration, RetriableError
+from monitor.errors import InvalidConfiguration, RetriableError
 from monitor.state import Position, decode_position, encode_metadata
 from monitor.transport import Outgoing, Polled, TopicPartition
+from monitor.transport.batches import Batches
+from monitor.transport.member import OURS, Changes, fenced, instance_of, not_allowed, refuse, session_refused
 
 ASSIGNORS = {
     "range": RangePartitionAssignor,
@@ -41,34 +42,10 @@ ASSIGNORS = {
     "sticky": StickyPartitionAssignor,
     "cooperative-sticky": CooperativeStickyAssignor,
 }
-# Settings that the daemon's guarantees rest on; a `[kafka]` table may not change them.
-OURS = {
-    "group_id": "delivery.group",
-    "group_instance_id": "delivery.instance_id",
-    "partition_assignment_strategy": "delivery.assignor",
-    "session_timeout_ms": "delivery.session_timeout_s",
-    "max_poll_records": "delivery.max_poll_records",
-    "enable_auto_commit": None,
-    "auto_offset_reset": None,
-    "isolation_level": None,
-    "key_deserializer": None,
-    "value_deserializer": None,
-    "key_serializer": None,
-    "value_serializer": None,
-    "acks": None,
-    "enable_idempotence": None,
-    "transactional_id": None,
-}
+PARTITION_BYTES = 1024 * 1024  # fetched of a partition at once; more costs memory and is no faster (measured)
+ASK_MOST = 5000  # messages asked of the client at a time: each question wakes its thread
 REST_S = 0.01  # between two questions to a broker that does not wait
 _REBALANCED = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
-
-
-def _check_table(config: Config) -> None:
-    """Refuse settings in `[kafka]` that the daemon's guarantees rest on."""
-    for name in config.kafka:
-        if name in OURS:
-            instead = f"; use {OURS[name]}" if OURS[name] else ""
-            raise InvalidConfiguration(f"kafka.{name}: the daemon sets this itself{instead}")
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -76,18 +53,14 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.consumer: Any = None
-        self.polled = Polled()
+        self.changes = Changes()
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
-        for where in map(tuple, revoked):
-            if where in self.polled.assigned:  # it came and left before anybody was told
-                self.polled.assigned.remove(where)
-            else:
-                self.polled.revoked.append(where)
+        self.changes.revoked(map(tuple, revoked))
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         assigned = list(assigned)
-        self.polled.assigned += [tuple(where) for where in assigned]
+        self.changes.assigned(map(tuple, assigned))
         if assigned:
             self.consumer.pause(*assigned)
 
@@ -103,25 +76,26 @@ class KafkaTransport:
 
         Raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting.
         """
-        _check_table(config)
+        refuse(config.kafka, OURS, "kafka")
         delivery = config.delivery
         self._config = config
-        self._instance = delivery.instance_id or socket.gethostname()
+        self._instance = instance_of(config)
         self._timeout_s = timeout_s or 3 * delivery.session_timeout_s
         self._rebalances = _Rebalances()
+        self._batches = Batches(config, ASK_MOST)
         self._broker_waits = True
         session_ms = int(delivery.session_timeout_s * 1000)
         settings = {
             "fetch_max_wait_ms": max(int(delivery.max_wait_s * 1000), 1),
             "heartbeat_interval_ms": max(session_ms // 4, 100),
-            "max_partition_fetch_bytes": 8 * 1024 * 1024,
+            "fetch_max_bytes": delivery.max_batch_bytes,
+            "max_partition_fetch_bytes": min(PARTITION_BYTES, delivery.max_batch_bytes),
             "bootstrap_timeout_ms": self._ms,
             **client_settings(config.kafka, KafkaConsumer),
             "group_id": delivery.group,
             "group_instance_id": self._instance,
             "partition_assignment_strategy": [ASSIGNORS[delivery.assignor]],
             "session_timeout_ms": session_ms,
-            "max_poll_records": delivery.max_poll_records,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "isolation_level": "read_committed",
@@ -151,34 +125,37 @@ class KafkaTransport:
     def poll(self, max_wait_s: float) -> Polled:
         """Messages of the started partitions, and what a rebalance changed."""
         self._finish_rejoining()
+        return self._rebalances.changes.tell(self._batches.fill(self._take, max_wait_s))
+
+    def _take(self, count: int, max_wait_s: float) -> list[Messages]:
+        """At most so many messages; none where a rebalance is to be told first."""
+        if self._rebalances.changes:
+            return []
         try:
-            records = self._fetch(max_wait_s)
+            records = self._fetch(count, max_wait_s)
         except FencedInstanceIdError:
-            raise self._fenced() from None
+            raise fenced(self._instance) from None
         except InvalidSessionTimeoutError:
-            text = "delivery.session_timeout_s: the broker allows none so short or long (6 to 1800 unless it is set)"
-            raise InvalidConfiguration(text) from None
+            raise session_refused() from None
         except TopicAuthorizationFailedError as error:
-            raise FatalError(f"this user may not read the input topic: {_say(error)}") from None
+            raise not_allowed(_say(error)) from None
         except KafkaError as error:
             raise RetriableError(f"reading: {_say(error)}") from error
-        polled, self._rebalances.polled = self._rebalances.polled, Polled()
-        polled.messages = [_messages(tuple(where), batch) for where, batch in records.items()]
-        return polled
+        return [_messages(tuple(where), batch) for where, batch in records.items()]
 
-    def _fetch(self, max_wait_s: float) -> Any:
+    def _fetch(self, count: int, max_wait_s: float) -> Any:
         """Wait for records; where the broker answers empty at once instead of waiting, rest between questions.
 
         The embedded broker is such a one, and the client then asks again and again: most of a core for nothing.
         """
         settled = self._settled()
         if settled and not self._broker_waits:
-            records = self._consumer.poll(timeout_ms=0)
+            records = self._consumer.poll(timeout_ms=0, max_records=count)
             if not records:
                 time.sleep(min(REST_S, max_wait_s))
             return records
         began, worked = time.monotonic(), time.process_time()
-        records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000))
+        records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000), max_records=count)
         took, worked = time.monotonic() - began, time.process_time() - worked
         if settled and not records and took > max_wait_s / 2:
             self._broker_waits = worked < took / 2
@@ -267,7 +244,7 @@ class KafkaTransport:
         try:
             self._consumer.commit(offsets, timeout_ms=self._ms)
         except FencedInstanceIdError:
-            raise self._fenced() from None
+            raise fenced(self._instance) from None
         except _REBALANCED:
             return  # the partitions have moved: their next owner does this work again
         except KafkaError as error:
@@ -303,11 +280,6 @@ class KafkaTransport:
             with contextlib.suppress(KafkaError):
                 producer.close(timeout=timeout_s)
 
-    def _fenced(self) -> FencedError:
-        return FencedError(
-            f"another process runs as instance '{self._instance}': give each daemon its own instance_id"
-        )
-
     @property
     def _ms(self) -> int:
         return int(self._timeout_s * 1000)
@@ -320,12 +292,9 @@ class KafkaTransport:
 
 
 def _messages(where: tuple[str, int], records: Sequence[Any]) -> Messages:
-    """Columns of a fetched batch; one transposition instead of a loop per field."""
-    fields = list(zip(*records, strict=True))
-    offsets = list(fields[3])
-    return Messages(
-        *where, offsets[-1] + 1, offsets, list(fields[4]), list(fields[7]), list(fields[6]), list(fields[8])
-    )
+    """Columns of fetched records; one transposition costs less than a loop per field."""
+    _, _, _, offsets, stamps, _, keys, values, headers, *_ = map(list, zip(*records, strict=True))
+    return Messages(*where, offsets[-1] + 1, offsets, stamps, values, keys, headers)
 
 
 def _say(error: Exception) -> str:

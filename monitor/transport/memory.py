@@ -2,8 +2,10 @@
 
 import threading
 import zlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from monitor.columns import Headers, Messages
 from monitor.errors import FatalError
@@ -66,12 +68,13 @@ class MemoryTransport:
     """A member of a group on a `MemoryBroker`; partitions are split by range over the members."""
 
     def __init__(
-        self, broker: MemoryBroker, topic: str, state_topic: str, group: str = "tocsin", max_messages: int = 10_000
-    ) -> None:
+        self, broker: MemoryBroker, topic: str, state_topic: str, group: str = "tocsin",
+        max_poll_records: int = 20_000, max_batch_bytes: int = 16_777_216,
+    ) -> None:  # fmt: skip
         self._broker = broker
         self._topic = topic
         self._state_topic = state_topic
-        self._max_messages = max_messages
+        self._most = max_poll_records, max_batch_bytes
         self._group = broker.groups.setdefault(group, _Group())
         self._group.members.append(self)
         self._assigned: dict[TopicPartition, int | None] = {}
@@ -97,8 +100,23 @@ class MemoryTransport:
         with self._broker.grown:
             if not polled.assigned and not polled.revoked and not self._waiting():
                 self._broker.grown.wait(max_wait_s)
-            polled.messages = [self._take(where, start) for where, start in self._waiting()]
+            polled.messages = self._batch()
         return polled
+
+    def _batch(self) -> list[Messages]:
+        """What is waiting, up to the limits of a batch; the partition that was read last comes last the next time."""
+        messages, size = self._most
+        batch: list[Messages] = []
+        for where, start in self._waiting():
+            until = accumulate(len(record.value or b"") for record in self._broker.log[where][start:])
+            count = min(bisect_right(list(until), size), messages) or (0 if batch else 1)
+            if not count:
+                break
+            batch.append(self._take(where, start, count))
+            messages -= count
+            size -= sum(len(value or b"") for value in batch[-1].values)
+            self._assigned[where] = self._assigned.pop(where)
+        return batch
 
     def _waiting(self) -> list[tuple[TopicPartition, int]]:
         return [
@@ -107,8 +125,8 @@ class MemoryTransport:
             if start is not None and start < len(self._broker.log[where])
         ]
 
-    def _take(self, where: TopicPartition, start: int) -> Messages:
-        records = self._broker.log[where][start : start + self._max_messages]
+    def _take(self, where: TopicPartition, start: int, count: int) -> Messages:
+        records = self._broker.log[where][start : start + count]
         self._assigned[where] = end = start + len(records)
         return Messages(
             *where,

@@ -1,33 +1,48 @@
 """The logs that the contract is held against."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
 from monitor.transport import Transport
+from tests.require import require
 from tests.transport.logs import KafkaLog, Log, MemoryLog
 
-LOGS = ["memory", "embedded", pytest.param("apache", marks=pytest.mark.kafka)]
+APACHE = [pytest.param("apache", marks=pytest.mark.kafka), pytest.param("confluent", marks=pytest.mark.kafka)]
+
+
+def require_client(client: str) -> str:
+    """The Kafka client of this name; skips where its package is missing."""
+    missing = client == "confluent" and find_spec("confluent_kafka") is None
+    require(not missing, "confluent-kafka is missing: pip install 'tocsin[confluent]'")
+    return client
+
+
+@pytest.fixture(params=["kafka-python", "confluent"])
+def client(request: pytest.FixtureRequest) -> str:
+    """Either Kafka client."""
+    return require_client(request.param)
 
 
 @pytest.fixture
-def kafka_log(bootstrap: str, topic: str, request: pytest.FixtureRequest) -> Iterator[KafkaLog]:
-    """The embedded broker and, once more, Apache Kafka; the first knows no cooperative assignment."""
+def kafka_log(bootstrap: str, client: str, topic: str, request: pytest.FixtureRequest) -> Iterator[KafkaLog]:
+    """The embedded broker and Apache Kafka, by either client; the first knows no cooperative assignment."""
     apache = request.node.callspec.params["bootstrap"] == "apache"
-    log = KafkaLog(bootstrap, topic, "cooperative-sticky" if apache else "range")
+    log = KafkaLog(bootstrap, topic, "cooperative-sticky" if apache else "range", client)
     yield log
     log.close()
 
 
-@pytest.fixture(params=LOGS)
+@pytest.fixture(params=["memory", "embedded", *APACHE])
 def log(request: pytest.FixtureRequest, topic: str) -> Iterator[Log]:
     """Every log in turn."""
     yield from made_log(request, topic)
 
 
-@pytest.fixture(params=["memory", pytest.param("apache", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["memory", *APACHE])
 def shared_log(request: pytest.FixtureRequest, topic: str) -> Iterator[Log]:
-    """Logs that several members share: about once in 20 the embedded broker lets two wait for each other for ever."""
+    """All logs but the embedded broker's, in which about once in 20 two members wait for each other for ever."""
     yield from made_log(request, topic)
 
 
@@ -38,7 +53,8 @@ def made_log(request: pytest.FixtureRequest, topic: str) -> Iterator[Log]:
     if request.param == "embedded":
         made = KafkaLog(request.getfixturevalue("embedded_broker"), topic, "range")
     else:
-        made = KafkaLog(request.getfixturevalue("kafka_cluster").bootstrap, topic, "cooperative-sticky")
+        client = "kafka-python" if request.param == "apache" else require_client("confluent")
+        made = KafkaLog(request.getfixturevalue("kafka_cluster").bootstrap, topic, "cooperative-sticky", client)
     yield made
     made.close()
 

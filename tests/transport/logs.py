@@ -12,7 +12,7 @@ from kafka.admin import NewTopic
 from monitor.columns import Headers
 from monitor.config import Config, parse
 from monitor.transport import Outgoing, Polled, Transport
-from monitor.transport.kafka import KafkaTransport
+from monitor.transport.clients import connect
 from monitor.transport.memory import MemoryBroker, MemoryTransport
 
 PARTITIONS = 4
@@ -38,11 +38,14 @@ class Log(Protocol):
     ) -> None:
         """Add a message, to the input topic unless told otherwise."""
 
+    def append_many(self, partition: int, values: list[bytes]) -> None:
+        """Add messages to a partition of the input topic."""
+
     def read(self, topic: str, partition: int, count: int) -> list[Read]:
         """The first `count` messages of a partition."""
 
-    def member(self, instance_id: str = "one") -> Transport:
-        """A new member of the group."""
+    def member(self, instance_id: str = "one", **delivery: int) -> Transport:
+        """A new member of the group, with settings of its own for batches."""
 
 
 class MemoryLog:
@@ -57,19 +60,24 @@ class MemoryLog:
         message = Outgoing(topic or self.readings, value, key, headers, partition)
         self.broker.append(message, 1 if timestamp_ms is None else timestamp_ms)
 
+    def append_many(self, partition, values):
+        for value in values:
+            self.append(partition, value)
+
     def read(self, topic, partition, count):
         records = self.broker.log[topic, partition][:count]
         return [(record.key, record.value, list(record.headers)) for record in records]
 
-    def member(self, instance_id="one"):
-        return MemoryTransport(self.broker, self.readings, self.state)
+    def member(self, instance_id="one", **delivery):
+        return MemoryTransport(self.broker, self.readings, self.state, **delivery)
 
 
 class KafkaLog:
     """A broker that speaks the Kafka protocol."""
 
-    def __init__(self, bootstrap: str, name: str, assignor: str) -> None:
+    def __init__(self, bootstrap: str, name: str, assignor: str, client: str = "kafka-python") -> None:
         self.bootstrap = bootstrap
+        self.client = client
         self.readings, self.state, self.outputs = name, f"{name}-state", f"{name}-outputs"
         self._group = f"{name}-group"
         self._assignor = assignor
@@ -85,6 +93,11 @@ class KafkaLog:
         self._producer.send(
             topic or self.readings, value, key, list(headers), partition, timestamp_ms=timestamp_ms
         ).get(timeout=PATIENCE_S)
+
+    def append_many(self, partition, values):
+        for value in values:
+            self._producer.send(self.readings, value, partition=partition)
+        self._producer.flush(PATIENCE_S)
 
     def read(self, topic, partition, count):
         where = TopicPartition(topic, partition)
@@ -108,6 +121,7 @@ class KafkaLog:
                 "delivery": {
                     "group": self._group,
                     "instance_id": instance_id,
+                    "client": self.client,
                     "assignor": self._assignor,
                     "session_timeout_s": 6,
                 }
@@ -115,8 +129,8 @@ class KafkaLog:
             }
         )
 
-    def member(self, instance_id="one"):
-        return KafkaTransport(self.configuration(instance_id))
+    def member(self, instance_id="one", **delivery):
+        return connect(self.configuration(instance_id, **delivery))
 
     def close(self) -> None:
         """Let go of the producer."""

@@ -10,8 +10,8 @@ from monitor.broker import EmbeddedBroker, free_port
 from monitor.config import parse
 from monitor.errors import FencedError, InvalidConfiguration, RetriableError
 from monitor.state import Position
-from monitor.transport import Outgoing
-from monitor.transport.kafka import KafkaTransport
+from monitor.transport import Outgoing, Transport
+from monitor.transport.clients import connect
 from tests.kafka_cluster import KafkaCluster
 from tests.transport.logs import KafkaLog, assigned, polled_until, read_from, until, values
 
@@ -23,18 +23,22 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-def test_no_broker_is_an_error_that_passes_and_names_the_address() -> None:
+def test_no_broker_is_an_error_that_passes_and_names_the_address(client: str) -> None:
     address = f"127.0.0.1:{free_port()}"
-    config = parse({"kafka": {"bootstrap_servers": address, "bootstrap_timeout_ms": 500}})
+    config = parse(
+        {"kafka": {"bootstrap_servers": address, "bootstrap_timeout_ms": 500}, "delivery": {"client": client}}
+    )
     with pytest.raises(RetriableError, match=address):
-        KafkaTransport(config)
+        connect(config)
 
 
 @pytest.mark.slow
-def test_broker_that_goes_away_is_an_error_that_passes_and_no_call_hangs(broker: EmbeddedBroker, topic: str) -> None:
-    log = KafkaLog(broker.bootstrap, topic, "range")
+def test_broker_that_goes_away_is_an_error_that_passes_and_no_call_hangs(
+    broker: EmbeddedBroker, topic: str, client: str
+) -> None:
+    log = KafkaLog(broker.bootstrap, topic, "range", client)
     where = (log.readings, 0)
-    member = KafkaTransport(log.configuration(), timeout_s=1)
+    member = connect(log.configuration(), timeout_s=1)
     assigned(member)
     broker.kill()
     for call in (
@@ -54,11 +58,11 @@ def test_broker_that_goes_away_is_an_error_that_passes_and_no_call_hangs(broker:
     assert time.monotonic() - begun < 15
 
 
-def test_work_goes_on_when_the_broker_is_back(broker: EmbeddedBroker, topic: str) -> None:
-    log = KafkaLog(broker.bootstrap, topic, "range")
+def test_work_goes_on_when_the_broker_is_back(broker: EmbeddedBroker, topic: str, client: str) -> None:
+    log = KafkaLog(broker.bootstrap, topic, "range", client)
     where = (log.readings, 0)
     log.append(0, b"before")
-    member = KafkaTransport(log.configuration(), timeout_s=1)
+    member = connect(log.configuration(), timeout_s=1)
     assigned(member)
     assert values(read_from(member, where, 0, 1)) == [b"before"]
     broker.stop()
@@ -75,7 +79,7 @@ def test_work_goes_on_when_the_broker_is_back(broker: EmbeddedBroker, topic: str
     log.close()
 
 
-def delivered(member: KafkaTransport, outputs: list[Outgoing]) -> bool:
+def delivered(member: Transport, outputs: list[Outgoing]) -> bool:
     try:
         member.deliver(outputs, [], {})
     except RetriableError:
@@ -97,9 +101,9 @@ def test_messages_that_retention_deleted_move_the_first_bound(kafka_log: KafkaLo
 
 @pytest.mark.kafka
 def test_member_whose_name_another_process_took_is_told_when_it_commits(
-    kafka_cluster: KafkaCluster, topic: str
+    kafka_cluster: KafkaCluster, topic: str, client: str
 ) -> None:
-    log = KafkaLog(kafka_cluster.bootstrap, topic, "cooperative-sticky")
+    log = KafkaLog(kafka_cluster.bootstrap, topic, "cooperative-sticky", client)
     first, second = log.member("same"), log.member("same")
     assigned(first)
     assigned(second)
@@ -111,13 +115,13 @@ def test_member_whose_name_another_process_took_is_told_when_it_commits(
 
 
 def test_session_that_the_broker_does_not_allow_is_a_wrong_setting(kafka_log: KafkaLog) -> None:
-    member = KafkaTransport(kafka_log.configuration(session_timeout_s=0.5))
+    member = connect(kafka_log.configuration(session_timeout_s=0.5))
     with pytest.raises(InvalidConfiguration, match="session_timeout_s"):
         assigned(member)
     member.close()
 
 
 @pytest.mark.parametrize("name", ["group_id", "enable_auto_commit", "isolation_level", "acks", "transactional_id"])
-def test_client_setting_that_the_guarantees_rest_on_is_refused(name: str) -> None:
+def test_client_setting_that_the_guarantees_rest_on_is_refused(name: str, client: str) -> None:
     with pytest.raises(InvalidConfiguration, match=f"kafka.{name}"):
-        KafkaTransport(parse({"kafka": {name: "x"}}))
+        connect(parse({"kafka": {name: "x"}, "delivery": {"client": client}}))

@@ -1,0 +1,81 @@
+"""How much is read at once: at once what is there when idle, full batches within a memory limit when behind."""
+
+from collections.abc import Callable, Iterable
+
+from monitor.columns import Messages
+from monitor.config import Config
+from monitor.errors import TocsinError
+from monitor.transport import TopicPartition
+
+
+class Batches:
+    """Fills batches from a client, and remembers how large messages have been.
+
+    A batch has at most `max_poll_records` messages, and values of at most `max_batch_bytes`; only where messages
+    suddenly grow may it be larger, by what one question had asked for and the client held ready.
+    """
+
+    def __init__(self, config: Config, ask_most: int) -> None:
+        """`ask_most`: how many messages are asked of the client at a time, at most."""
+        self._ask_most = ask_most
+        self._most_messages = config.delivery.max_poll_records
+        self._most_bytes = config.delivery.max_batch_bytes
+        self._mean_bytes = float(config.input.max_message_bytes)  # until a message was seen: none is larger
+        self._failure: TocsinError | None = None
+
+    def fill(self, take: Callable[[int, float], list[Messages]], max_wait_s: float) -> list[Messages]:
+        """Call `take(count, wait_s)` until the batch is full or nothing is ready; only the first call waits.
+
+        An error behind messages that were taken is raised by the next call: they would be lost with it.
+        """
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        taken = take(self._ask(0, 0), max_wait_s)
+        batch, messages, size = taken, 0, 0
+        while taken:
+            count, its_bytes = _measure(taken)
+            messages, size = messages + count, size + its_bytes
+            self._mean_bytes = max(its_bytes / count, self._mean_bytes / 2)
+            ask = self._ask(messages, size)
+            if not ask:
+                break
+            try:
+                taken = take(ask, 0)
+            except TocsinError as error:
+                self._failure = error
+                break
+            batch += taken
+        return _joined(batch)
+
+    def _ask(self, messages: int, size: int) -> int:
+        """How many more messages fit into a batch that holds so many, and so many bytes; at least one in all."""
+        fitting = (self._most_bytes - size) // max(self._mean_bytes, 1)
+        return max(int(min(self._most_messages - messages, fitting, self._ask_most)), 0 if messages else 1)
+
+
+def _measure(taken: Iterable[Messages]) -> tuple[int, int]:
+    """Number of messages and bytes of their values."""
+    count = size = 0
+    for messages in taken:
+        count += len(messages.values)
+        try:
+            size += sum(map(len, messages.values))  # type: ignore[arg-type]
+        except TypeError:  # some have no value
+            size += sum(len(value) for value in messages.values if value is not None)
+    return count, size
+
+
+def _joined(batch: list[Messages]) -> list[Messages]:
+    """One `Messages` a partition, in the order in which partitions were first read."""
+    joined: dict[TopicPartition, Messages] = {}
+    for each in batch:
+        whole = joined.setdefault((each.topic, each.partition), each)
+        if whole is not each:
+            whole.next_offset = each.next_offset
+            whole.offsets += each.offsets
+            whole.timestamps += each.timestamps
+            whole.values += each.values
+            whole.keys += each.keys
+            whole.headers += each.headers
+    return list(joined.values())

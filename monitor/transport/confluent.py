@@ -1,0 +1,334 @@
+"""Kafka by confluent-kafka, which is librdkafka: a group member without auto-commit, and an idempotent producer."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from itertools import groupby
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from monitor.admin import addresses
+from monitor.columns import Messages
+from monitor.config import Config
+from monitor.errors import InvalidConfiguration, RetriableError, TocsinError
+from monitor.state import Position, decode_position, encode_metadata
+from monitor.transport import Outgoing, Polled, TopicPartition
+from monitor.transport.batches import Batches
+from monitor.transport.librdkafka import consumer_settings, producer_settings, reader_settings
+from monitor.transport.member import Changes, fenced, instance_of, not_allowed, session_refused
+
+# So many messages are taken at a time: the objects that are made of them are freed again before the next ones are
+# made, and so stay in the processor's cache (20,000 at a time take half as much CPU time again, measured).
+ASK_MOST = 1000
+SLICE_S = 0.5  # librdkafka sees no signals while it waits
+_REBALANCED = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError._ASSIGNMENT_LOST,
+}
+_REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+
+
+class ConfluentTransport:
+    """A member of the consumer group on the input topic, by librdkafka."""
+
+    def __init__(self, config: Config, timeout_s: float | None = None) -> None:
+        """Connect; a call waits for the broker at most `timeout_s`, by default three session timeouts.
+
+        Raises RetriableError where no broker answers, InvalidConfiguration for a wrong setting.
+        """
+        self._config = config
+        self._instance = instance_of(config)
+        self._timeout_s = timeout_s or 3 * config.delivery.session_timeout_s
+        self._changes = Changes()
+        self._batches = Batches(config, ASK_MOST)
+        self._positions: dict[TopicPartition, int] = {}  # of the started partitions
+        self._failure: TocsinError | None = None
+        self._cooperative = config.delivery.assignor == "cooperative-sticky"
+        consuming = consumer_settings(config, self._timeout_s) | {"error_cb": self._on_error}
+        self._reading = reader_settings(config, self._timeout_s) | {"error_cb": _ignore}
+        self._producing = producer_settings(config, self._timeout_s) | {"error_cb": _ignore}
+        where = addresses(config.kafka)
+        try:
+            self._consumer = Consumer(consuming)
+            self._producer: Producer | None = Producer(self._producing)
+        except (KafkaException, ValueError, TypeError) as error:
+            raise InvalidConfiguration(f"[kafka] with {where}: {_say(error)}") from None
+        wait_s = min(config.kafka.get("bootstrap_timeout_ms", 1000 * self._timeout_s) / 1000, self._timeout_s)
+        topic = config.topics.readings
+        try:
+            self._ask(f"no broker answers at {where}", self._consumer.list_topics, topic, timeout=wait_s)
+        except RetriableError:
+            self.close()
+            raise
+        on = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_revoke}
+        self._consumer.subscribe([topic], **on)
+
+    # ---------------------------------------------------------------------------------------- the group
+
+    def _on_assign(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        """Take partitions over, but have nothing fetched: an offset spares the question for the committed one."""
+        new = [KafkaTopicPartition(each.topic, each.partition, 0) for each in partitions]
+        (consumer.incremental_assign if self._cooperative else consumer.assign)(new)
+        consumer.pause(new)
+        self._changes.assigned((each.topic, each.partition) for each in new)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        if self._cooperative:
+            consumer.incremental_unassign(partitions)
+        else:
+            consumer.unassign()
+        left = [(each.topic, each.partition) for each in partitions]
+        for where in left:
+            self._positions.pop(where, None)
+        self._changes.revoked(left)
+
+    def _on_error(self, error: KafkaError) -> None:
+        """What fails in the background passes by itself, but for an error that librdkafka calls fatal."""
+        if error.fatal():
+            self._failure = self._meant(error)
+
+    def _meant(self, error: KafkaError) -> TocsinError:
+        """An error of the consumer as one of ours."""
+        if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL):
+            return fenced(self._instance)
+        if error.code() in _REFUSED:
+            return not_allowed(_say(error))
+        if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
+            return session_refused()
+        return RetriableError(f"reading: {_say(error)}")
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def poll(self, max_wait_s: float) -> Polled:
+        """Messages of the started partitions, and what a rebalance changed."""
+        return self._changes.tell(self._batches.fill(self._take, max_wait_s))
+
+    def _take(self, count: int, max_wait_s: float) -> list[Messages]:
+        """At most so many messages; none where a rebalance is to be told first."""
+        if self._changes:
+            return []
+        found = self._consumer.consume(count, 0)
+        if not found and max_wait_s:
+            found = self._consumer.consume(1, min(max_wait_s, SLICE_S))  # more than one would wait for the others too
+        if self._failure is not None and not found:
+            failure, self._failure = self._failure, None
+            raise failure
+        return self._messages(found)
+
+    def _messages(self, found: list[Message]) -> list[Messages]:
+        """Columns of each run of one partition; no loop per message but those in C.
+
+        Messages themselves are let go of: to keep them for their keys costs more than the keys.
+        """
+        stamps = [stamp for _, stamp in map(Message.timestamp, found)]
+        if -1 in stamps:  # what is no message has no time either
+            found = [each for each in found if self._is_message(each)]
+            stamps = [stamp for _, stamp in map(Message.timestamp, found)]
+        begin, runs = 0, []
+        for partition, grouped in groupby(found, Message.partition):
+            run = list(grouped)
+            first, last = run[0].offset(), run[-1].offset()
+            # offsets grow within a partition: without a gap in sum there is none
+            offsets = list(range(first, last + 1)) if last - first == len(run) - 1 else list(map(Message.offset, run))
+            headers: list[Any] = list(map(Message.headers, run))
+            headers = [each or () for each in headers] if any(headers) else [()] * len(run)
+            topic = run[0].topic()
+            end = begin + len(run)
+            values, keys = list(map(Message.value, run)), list(map(Message.key, run))
+            runs.append(Messages(topic, partition, last + 1, offsets, stamps[begin:end], values, keys, headers))
+            self._positions[topic, partition] = last + 1
+            begin = end
+        return runs
+
+    def _is_message(self, found: Message) -> bool:
+        """Whether this is one, and neither the end of a partition nor an error, which is kept."""
+        error = found.error()
+        if error is None:
+            return True
+        if error.code() == KafkaError._PARTITION_EOF:  # behind what ends a transaction too
+            self._positions[found.topic(), found.partition()] = found.offset()
+        else:
+            self._failure = self._meant(error)
+        return False
+
+    def start(self, where: TopicPartition, offset: int) -> None:
+        """Begin to read here."""
+        self._positions[where] = offset
+        self._consumer.seek(KafkaTopicPartition(*where, offset))
+        self._consumer.resume([KafkaTopicPartition(*where)])
+
+    def lag(self, where: TopicPartition) -> int | None:
+        """Messages between the reading position and the log's end, as the last fetch told it."""
+        if where not in self._positions:
+            return None
+        _, end = self._consumer.get_watermark_offsets(KafkaTopicPartition(*where), cached=True)
+        return None if end < 0 else max(end - self._positions[where], 0)
+
+    # ----------------------------------------------------------------------------------------- questions
+
+    def _ask(self, doing: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call librdkafka, within the time limit."""
+        try:
+            return _apart(self._timeout_s + 1, call, *arguments, **named)
+        except KafkaException as error:
+            if error.args[0].code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL):
+                raise fenced(self._instance) from None
+            raise RetriableError(f"{doing}: {_say(error)}") from error
+        except TimeoutError:
+            raise RetriableError(f"{doing}: no answer in {self._timeout_s:g} s") from None
+
+    def committed(self, where: TopicPartition) -> Position | None:
+        """The group's committed position with its metadata."""
+        doing, asked = "reading the committed position", [KafkaTopicPartition(*where)]
+        [found] = self._ask(doing, self._consumer.committed, asked, timeout=self._timeout_s)
+        if found.error:
+            raise RetriableError(f"{doing}: {_say(found.error)}")
+        return None if found.offset < 0 else decode_position(found.offset, found.metadata or "")
+
+    def bounds(self, where: TopicPartition) -> tuple[int, int]:
+        """First offset kept, and the one behind the last."""
+        partition, doing = KafkaTopicPartition(*where), "asking for the log's bounds"
+        found = self._ask(doing, self._consumer.get_watermark_offsets, partition, timeout=self._timeout_s)
+        if found is None:
+            raise RetriableError(f"{doing}: no answer in {self._timeout_s:g} s")
+        first, end = found
+        return first, end
+
+    def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
+        """The last value of each key in the state partition of the same number, read to its end."""
+        topic = self._config.topics.state
+        reader = Consumer(self._reading)
+        last: dict[bytes | None, bytes | None] = {}
+        try:
+            reader.assign([KafkaTopicPartition(topic, where[1], OFFSET_BEGINNING)])
+            heard = time.monotonic()
+            while True:
+                for message in reader.consume(ASK_MOST, 0) or reader.consume(1, SLICE_S):
+                    heard, error = time.monotonic(), message.error()
+                    if error is None:
+                        last[message.key()] = message.value()
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        return [(key, value) for key, value in last.items() if key is not None and value is not None]
+                    else:
+                        raise RetriableError(f"reading {topic}: {_say(error)}")
+                if time.monotonic() - heard > self._timeout_s:
+                    raise RetriableError(f"reading {topic}: no answer in {self._timeout_s:g} s")
+        finally:
+            _end(reader.close)
+
+    # ----------------------------------------------------------------------------------------- delivery
+
+    def deliver(
+        self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
+    ) -> None:
+        """Publish outputs, then state, so that state is never ahead of an event; then commit."""
+        for messages in (outputs, state):
+            self._publish(messages)
+        offsets = [
+            KafkaTopicPartition(*where, position.offset, encode_metadata(position))
+            for where, position in positions.items()
+        ]
+        if not offsets:
+            return
+        for found in self._ask("committing", self._commit, offsets):
+            if found.error and found.error.code() not in _REBALANCED:
+                raise RetriableError(f"committing: {_say(found.error)}")
+
+    def _commit(self, offsets: list[KafkaTopicPartition]) -> Sequence[KafkaTopicPartition]:
+        try:
+            return self._consumer.commit(offsets=offsets, asynchronous=False) or ()
+        except KafkaException as error:
+            if error.args[0].code() in _REBALANCED:
+                return ()  # the partitions have moved: their next owner does this work again
+            raise
+
+    def _publish(self, messages: Sequence[Outgoing]) -> None:
+        if not messages:
+            return
+        failures: list[KafkaError] = []
+
+        def told(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        deadline = time.monotonic() + self._timeout_s + 5
+        try:
+            if self._producer is None:
+                self._producer = Producer(self._producing)
+            for message in messages:
+                self._send(self._producer, message, told, deadline)
+            while self._producer.flush(SLICE_S) and time.monotonic() < deadline:
+                pass
+            if failures or len(self._producer):
+                raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))
+        except (KafkaException, BufferError) as error:
+            self._close_producer()
+            raise RetriableError(f"publishing: {_say(error)}") from error
+
+    @staticmethod
+    def _send(producer: Producer, message: Outgoing, told: Callable[..., None], deadline: float) -> None:
+        """Hand a message to the producer, waiting while its queue is full."""
+        named = {} if message.partition is None else {"partition": message.partition}
+        headers = list(message.headers)
+        while True:
+            try:
+                producer.produce(
+                    message.topic, message.value, message.key, headers=headers, on_delivery=told, **named
+                )
+                return
+            except BufferError:
+                if time.monotonic() > deadline:
+                    raise
+                producer.poll(0.1)
+
+    def _close_producer(self) -> None:
+        """After any failure comes a new producer: an idempotent one that lost a message refuses all that follow."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge(blocking=False)
+            _end(producer.close)
+
+    def close(self) -> None:
+        """Leave (a static member keeps its partitions until its session ends) and close both clients."""
+        self._close_producer()
+        _end(self._consumer.close)
+
+
+def _apart(timeout_s: float, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call in a thread, and wait at most so long.
+
+    Some calls of librdkafka take no deadline, and while one waits in the main thread no signal is seen.
+    """
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call(*arguments, **named))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future.result(timeout_s)
+
+
+def _end(close: Callable[[], Any]) -> None:
+    """Close a client, and do not wait for one that cannot."""
+    with contextlib.suppress(KafkaException, RuntimeError, TimeoutError):
+        _apart(5.0, close)
+
+
+def _ignore(error: KafkaError) -> None:
+    """Errors in the background pass by themselves; without this they would come as messages, or be printed."""
+
+
+def _say(error: object) -> str:
+    reason = error.args[0] if isinstance(error, KafkaException) and error.args else error
+    if not isinstance(reason, KafkaError):
+        return f"{type(error).__name__}: {reason}"
+    return f"{reason.name()}: {reason.str()}"
