@@ -2,10 +2,10 @@
 
     python -m tests.bench.gpu [--model PATH] [--seconds S] [--threads N]
 
-The path is the daemon's: `load_model`, its buffer, `score` with the outputs that the daemon asks for; medians of five.
+The way is the daemon's: `load_model`, its buffer, `score` with the outputs that it asks for; medians of five runs.
 Beside it stands what memory alone would allow, a plain copy of the same bytes in the same run: `link` is the time to
-send the windows to the device and the results back, `memory` the time to move windows, results and weights once within
-the memory of the device, or of this machine for the CPU. Without --model the dense autoencoder of the benchmark is
+send the windows to the device and the results back, `memory` the time to move windows, results and weights within the
+memory of the device, or of this machine for the CPU. Without --model the dense autoencoder of the benchmark is
 trained, in single and in half precision. Without a GPU the CPU alone is measured, and that is said.
 """
 
