@@ -93,6 +93,7 @@ class AssetTable:
         self.names: list[str] = []
         self.codes: dict[str, int] = {}
         self.routes: list[int] = []
+        self._routes = np.zeros(64, np.int64)
         self._route_of = routes.of
         self._max_assets = max_assets
 
@@ -106,7 +107,15 @@ class AssetTable:
         self.codes[name] = code = len(self.names)
         self.names.append(name)
         self.routes.append(self._route_of(name))
+        if code == len(self._routes):
+            self._routes = np.concatenate([self._routes, np.zeros_like(self._routes)])
+        self._routes[code] = self.routes[code]
         return code
+
+    def routes_of(self, codes: Ints) -> Ints:
+        """Routes (N,) of the assets with these numbers; any route for a number that is none."""
+        found: Ints = self._routes[codes]
+        return found
 
 
 @dataclass(slots=True)
@@ -163,6 +172,21 @@ def take(columns: Columns, keep: NDArray[np.bool_]) -> Columns:
         blocks.append(Block(block.route, place[block.index[kept]], block.values[kept]))
     return Columns(
         columns.code[keep], columns.ts[keep], columns.offset[keep], columns.row[keep],
+        blocks, ignored_values=columns.ignored_values, unwatched=columns.unwatched,
+    )  # fmt: skip
+
+
+def in_order(columns: Columns, rank: Ints) -> Columns:
+    """The readings sorted by `rank` (N,), in which no number stands twice."""
+    order = np.argsort(rank)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    blocks = []
+    for block in columns.blocks:
+        rows = np.argsort(place[block.index])
+        blocks.append(Block(block.route, place[block.index][rows], block.values[rows]))
+    return Columns(
+        columns.code[order], columns.ts[order], columns.offset[order], columns.row[order],
         blocks, ignored_values=columns.ignored_values, unwatched=columns.unwatched,
     )  # fmt: skip
 

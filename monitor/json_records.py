@@ -3,42 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET
 
-from monitor.columns import Block, Columns, DeadLetter, Messages, Rules, without
+from monitor.arrays import Ints
+from monitor.columns import Block, Columns, DeadLetter, Messages, Rules, in_order, join, without
 from monitor.errors import InvalidReading
+from monitor.json_fields import BROKEN, JsonReading, decode_any, decode_reading
+from monitor.json_parts import PartReader, Piece
 from monitor.routes import UNWATCHED
 from monitor.times import Problems, Stamp, event_times
 
 
-class _Json(Struct):
-    """A JSON reading, wide or narrow; unknown fields are ignored, so that producers may add their own."""
-
-    asset: Annotated[str, Meta(min_length=1, max_length=249)]
-    ts: int | float | str
-    values: dict[str, float | None] | None = None
-    channel: str | None = None
-    value: float | UnsetType | None = UNSET
-
-
-class _AnyJson(_Json):
-    """A JSON reading whose values may be anything."""
-
-    values: dict[str, Any] | None = None
-    value: Any = UNSET
-
-
-_decode = msgspec.json.Decoder(_Json).decode
-_decode_any = msgspec.json.Decoder(_AnyJson).decode
-
-
 @dataclass(slots=True)
 class _Run:
-    """What a run of messages has given so far: places of the good ones, and lines of cells by route."""
+    """What messages read one by one have given so far: places of the good ones, and lines of cells by route."""
 
     index: list[int] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
@@ -54,24 +36,32 @@ class JsonReader:
         self._rules = rules
         self._assets = rules.assets
         self._channels = rules.routes.channels
+        self._many = PartReader(rules)
         self._pick: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
 
-    def read(self, messages: Messages, places: list[int], dead: list[DeadLetter]) -> Columns:
-        """Columns of the messages at these places, the only loop per message; `dead` takes those that are none."""
+    def read(self, messages: Messages, places: Ints, dead: list[DeadLetter]) -> Columns:
+        """Columns of the messages at these places (N,); `dead` takes those that are none."""
         run = _Run()
-        for i in places:
-            try:
-                self._add(run, i, messages.values[i] or b"")
-            except InvalidReading as error:
-                dead.append(DeadLetter(i, error.reason, str(error)))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                dead.append(DeadLetter(i, *_reason(error)))
-        return self._columns(messages, run, dead)
+        pieces: list[Piece] = []
+        for part in self._many.parts(places):
+            whole, alone = len(pieces), len(run.codes)
+            for i in self._many.read(messages, part, pieces).tolist():
+                try:
+                    self._add(run, i, messages.values[i] or b"")
+                except InvalidReading as error:
+                    dead.append(DeadLetter(i, error.reason, str(error)))
+                except BROKEN as error:
+                    dead.append(DeadLetter(i, *_reason(error)))
+            found = [piece.columns.code for piece in pieces[whole:]]
+            self._many.look_back(np.concatenate([*found, np.array(run.codes[alone:], np.int64)]))
+        if run.codes or run.ignored:
+            pieces.append(self._piece(messages, run, dead))
+        return _joined(pieces)
 
     def _add(self, run: _Run, place: int, message: bytes) -> None:
         """Decode one message into the run; raises where it is no reading."""
         try:
-            reading = _decode(message)
+            reading = decode_reading(message)
         except msgspec.ValidationError as error:
             reading = self._used_only(message, error)
         code = self._assets.codes.get(reading.asset)
@@ -91,26 +81,28 @@ class JsonReader:
         run.codes.append(code)
         run.stamps.append(reading.ts)
 
-    def _used_only(self, message: bytes, error: msgspec.ValidationError) -> _Json:
+    def _used_only(self, message: bytes, error: msgspec.ValidationError) -> JsonReading:
         """The reading without its values of unused channels, whose types are nobody's concern; raises what is left.
 
         A text or a boolean in a new channel would otherwise make a dead letter of every reading that carries it.
         """
-        reading = _decode_any(message)
+        reading = decode_any(message)
         used = self._channels[self._assets.routes[self._assets.code(reading.asset)]]
         if reading.values is None:
             value = _number(reading.value, error) if reading.channel in used else None
-            return _Json(reading.asset, reading.ts, None, reading.channel, value)
+            return JsonReading(reading.asset, reading.ts, None, reading.channel, value)
         numbers = {name: _number(each, error) if name in used else None for name, each in reading.values.items()}
-        return _Json(reading.asset, reading.ts, numbers)
+        return JsonReading(reading.asset, reading.ts, numbers)
 
-    def _cells(self, reading: _Json, route: int) -> tuple[Any, int]:
+    def _cells(self, reading: JsonReading, route: int) -> tuple[Any, int]:
         """The reading's values in the route's channels (None: nothing to keep), and how many were ignored."""
         values = reading.values
         if values is None:
             return self._narrow_cells(reading, route)
         if route == UNWATCHED:
             return (), 0
+        if self._many.wanted(route):
+            self._many.learn(route, values)
         try:
             cells = self._picker(route)(values)
         except KeyError:
@@ -121,7 +113,7 @@ class JsonReader:
             return [values.get(name) for name in channels], len(values) - found
         return cells, len(values) - len(cells)
 
-    def _narrow_cells(self, reading: _Json, route: int) -> tuple[Any, int]:
+    def _narrow_cells(self, reading: JsonReading, route: int) -> tuple[Any, int]:
         if reading.channel is None or reading.value is UNSET:
             raise InvalidReading("wrong_type", "neither `values` nor both of `channel` and `value`")
         if route == UNWATCHED:
@@ -137,8 +129,9 @@ class JsonReader:
             self._pick.append(_picker(self._channels[len(self._pick)]))
         return self._pick[route]
 
-    def _columns(self, messages: Messages, run: _Run, dead: list[DeadLetter]) -> Columns:
-        """The run as columns, less the readings whose time or values are none."""
+    def _piece(self, messages: Messages, run: _Run, dead: list[DeadLetter]) -> Piece:
+        """The run as columns, less the readings whose time or values are none, and the places of all others."""
+        index = np.array(run.index, np.int64)
         ts, problems = event_times(run.stamps, self._rules.ns_per_unit)
         record_ms = np.array([messages.timestamps[i] for i in run.index], np.int64)
         for place in np.flatnonzero(self._rules.too_far_ahead(ts, record_ms)):
@@ -154,7 +147,15 @@ class JsonReader:
             ignored_values=run.ignored,
             unwatched=len(run.lines.get(UNWATCHED, ((), ()))[0]),
         )
-        return without(columns, np.array(list(problems), np.int64)) if problems else columns
+        wrong = np.array(list(problems), np.int64)
+        return Piece(np.delete(index, wrong), without(columns, wrong)) if problems else Piece(index, columns)
+
+
+def _joined(pieces: list[Piece]) -> Columns:
+    """All readings in the order of their messages."""
+    columns = join([piece.columns for piece in pieces])
+    index = np.concatenate([piece.places for piece in pieces]) if pieces else np.empty(0, np.int64)
+    return in_order(columns, index) if (np.diff(index) < 0).any() else columns
 
 
 def _block(route: int, places: list[int], lines: list[Any], problems: Problems) -> Block:

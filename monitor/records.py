@@ -5,8 +5,14 @@ IPC. A message that is no reading becomes a `DeadLetter` with a reason from `col
 only the bad rows do.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import groupby, repeat
+from operator import eq, itemgetter
 
+import numpy as np
+
+from monitor.arrays import Ints
 from monitor.arrow_records import read_arrow
 from monitor.columns import (
     NS_PER,
@@ -51,26 +57,44 @@ class Decoder:
         """Columns of all readings in the messages, and the dead letters among them."""
         dead: list[DeadLetter] = []
         parts: list[Columns] = []
-        run: list[int] = []
-        for index, content_type in enumerate(self._content_types(messages, dead)):
+        for content_type, places in self._runs(messages, dead):
             if content_type == JSON:
-                run.append(index)
-            elif content_type == ARROW:
-                parts += [self._json.read(messages, run, dead)] if run else []
-                run = []
-                part = self._arrow(messages, index, dead)
-                parts += [part] if part is not None else []
-        parts += [self._json.read(messages, run, dead)] if run else []
+                parts.append(self._json.read(messages, places, dead))
+            else:
+                parts += [part for i in places.tolist() if (part := self._arrow(messages, i, dead)) is not None]
         columns = join(parts)
         columns.dead = sorted(dead, key=lambda letter: letter.index)
         return columns
 
-    def _content_types(self, messages: Messages, dead: list[DeadLetter]) -> list[str | None]:
+    def _runs(self, messages: Messages, dead: list[DeadLetter]) -> Iterator[tuple[str, Ints]]:
+        """Places (N,) of messages that follow each other in the same encoding; those that are none are left out."""
+        headers = list(messages.headers)
+        whole = self._content_type_of_all(messages.values, headers)
+        if whole in (JSON, ARROW):
+            yield whole, np.arange(len(messages.values))
+            return
+        types = enumerate(self._content_types(messages.values, headers, dead))
+        for content_type, run in groupby((each for each in types if each[1]), itemgetter(1)):
+            yield content_type, np.array([index for index, _ in run], np.int64)
+
+    def _content_type_of_all(self, values: list[bytes | None], headers: list[Headers]) -> str | None:
+        """The content type of all messages, where it is one and none is empty or too large: no loop in Python."""
+        if not all(values) or max(map(len, filter(None, values)), default=0) > self._max_bytes:
+            return None
+        if not any(headers):
+            return self._default_type
+        return (
+            (_content_type(headers[0]) or self._default_type) if all(map(eq, headers, repeat(headers[0]))) else None
+        )
+
+    def _content_types(
+        self, values: list[bytes | None], headers: list[Headers], dead: list[DeadLetter]
+    ) -> list[str | None]:
         """Content type of each message; None for one that is already a dead letter."""
         types: list[str | None] = []
         default, most = self._default_type, self._max_bytes
-        for index, (value, headers) in enumerate(zip(messages.values, messages.headers, strict=True)):
-            found: str | None = _content_type(headers) or default if headers else default
+        for index, (value, told) in enumerate(zip(values, headers, strict=True)):
+            found: str | None = _content_type(told) or default if told else default
             if not value:
                 dead.append(DeadLetter(index, "empty", "a record without a value"))
                 found = None

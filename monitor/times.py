@@ -11,6 +11,7 @@ from monitor.columns import EARLIEST, LATEST
 Stamp = int | float | str
 Problems = dict[int, tuple[str, str]]  # place -> reason and detail
 
+_NANOSECONDS = pa.timestamp("ns", "UTC")
 _FRACTION = re.compile(r"\.[0-9]+")
 
 
@@ -26,7 +27,7 @@ def event_times(stamps: list[Stamp], ns_per_unit: int) -> tuple[Ints, Problems]:
 def _run_of_times(first: int, stamps: list[Stamp], ns_per_unit: int, problems: Problems) -> Ints:
     """Times of a run that begins at place `first`; with a bad text among them it is halved, to find it fast."""
     try:  # nearly always: all are texts, all are good
-        return np.asarray(pa.array(stamps, pa.string()).cast(pa.timestamp("ns", "UTC")).cast(pa.int64()))
+        return np.asarray(pa.array(stamps, pa.string()).cast(_NANOSECONDS).view(pa.int64()))
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         if len(stamps) < 8 or str not in set(map(type, stamps)):
             return np.array(
