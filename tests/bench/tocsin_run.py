@@ -20,21 +20,12 @@ from monitor.daemon import Daemon
 from monitor.scoring import Floats, Model
 from monitor.service import collect_rarely, serve
 from monitor.telemetry import configure_logging
-from monitor.transport.kafka import KafkaTransport
+from monitor.transport import clients
 from tests.bench.measure import Meter, finish, read_job, tell
 from tests.bench.stages import Stages
 
 HELD_S = 0.25  # between two turns of a daemon that waits for the others
 IDLE_S = 3.0  # that a daemon whose memory is measured has nothing to read
-
-
-def transport_of(config: Config) -> Any:
-    """The transport that the configuration asks for."""
-    if getattr(config.delivery, "client", "kafka-python") == "confluent":
-        from monitor.transport.confluent import ConfluentTransport
-
-        return ConfluentTransport(config)
-    return KafkaTransport(config)
 
 
 def build(config: Config, stages: Stages, batches: list[int]) -> tuple[Daemon, Assembly]:
@@ -52,7 +43,7 @@ def build(config: Config, stages: Stages, batches: list[int]) -> tuple[Daemon, A
 
     log = configure_logging(config.telemetry.log_level)
     models = {name: watched(model) for name, model in load_models(config).items()}
-    assembly, transport = assemble(config, models), transport_of(config)
+    assembly, transport = assemble(config, models), clients.connect(config)
     stages.watch(assembly, transport)
     collect_rarely()
     return Daemon(config, assembly, transport, log), assembly

@@ -16,7 +16,6 @@ from monitor.datafiles import write_recording
 from monitor.encode import Message, encode_arrow, encode_json, partition_of
 from monitor.plant import Plant
 from monitor.recording import Recording
-from monitor.settings import Delivery
 from monitor.simulate import generate
 from tests.bench import children
 from tests.kafka_cluster import unique
@@ -24,6 +23,7 @@ from tests.kafka_cluster import unique
 ASSETS, PARTITIONS, WINDOW, STRIDE, CHANNELS = 100, 4, 64, 8, 8
 ARROW_READINGS = 1000  # in a message
 BASE_STEPS = 512  # readings of an asset in the block that is repeated
+CLIENTS = ("kafka-python", "confluent")
 OUTPUTS = ("scores", "anomalies", "deadletter", "commands", "state")
 
 
@@ -89,22 +89,14 @@ def train(folder: Path) -> Path:
     return folder / "pump"
 
 
-def clients() -> list[str]:
-    """The clients that the daemon can be told to use."""
-    return ["kafka-python", "confluent"] if "client" in Delivery.__struct_fields__ else ["kafka-python"]
-
-
 def configuration(bootstrap: str, model: Path, log: Log, client: str, **changes: dict[str, Any]) -> dict[str, Any]:
     """The daemon's configuration: its defaults, a group and output topics of its own; `changes` by section."""
     name = unique("run")
-    delivery: dict[str, Any] = {"group": name, "instance_id": name}
-    if "client" in Delivery.__struct_fields__:
-        delivery["client"] = client
     document: dict[str, Any] = {
         "kafka": {"bootstrap_servers": bootstrap},
         "topics": {"readings": log.topic, **{each: f"{name}.{each}" for each in OUTPUTS}},
         "input": {"encoding": log.encoding},
-        "delivery": delivery,
+        "delivery": {"client": client, "group": name, "instance_id": name},
         "telemetry": {"log_level": "warning", "port": -1},
         "detectors": [{"name": "pump", "model": str(model.absolute()), "assets": ["pump-*"]}],
     }
