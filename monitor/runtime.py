@@ -129,11 +129,10 @@ def scorer(proto: Any, start: Open, shapes: dict[str, tuple[int, ...]], most: in
 
 def _run(session: Any, windows: Floats, results: dict[str, Floats]) -> None:
     """One run, its results written where they shall lie; a binding of its own, so that calls may overlap."""
-    value = onnxruntime.OrtValue.ortvalue_from_numpy
     binding = session.io_binding()
-    binding.bind_ortvalue_input(INPUT, value(windows))
+    binding.bind_cpu_input(INPUT, windows)
     for name, result in results.items():
-        binding.bind_ortvalue_output(name, value(result))
+        binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(result))
     session.run_with_iobinding(binding)
 
 
