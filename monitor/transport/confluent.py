@@ -159,9 +159,18 @@ class ConfluentTransport:
 
     def start(self, where: TopicPartition, offset: int) -> None:
         """Begin to read here."""
+        partition = KafkaTopicPartition(*where, offset)
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                self._consumer.seek(partition)
+                break
+            except KafkaException as error:  # its own thread has not taken the partition over yet
+                if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
+                    raise RetriableError(f"beginning to read: {_say(error)}") from error
+                time.sleep(0.01)
         self._positions[where] = offset
-        self._consumer.seek(KafkaTopicPartition(*where, offset))
-        self._consumer.resume([KafkaTopicPartition(*where)])
+        self._consumer.resume([partition])
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages between the reading position and the log's end, as the last fetch told it."""

@@ -3,6 +3,7 @@
 Names and meanings on its side: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -84,6 +85,7 @@ OURS_THERE = {
         )
     ),
 }
+_SILENT = logging.Logger("librdkafka", logging.CRITICAL + 1)
 ASSIGNORS = ("range", "roundrobin", "cooperative-sticky")
 
 
@@ -97,6 +99,7 @@ def consumer_settings(config: Config, timeout_s: float) -> dict[str, Any]:
     return {
         **reader_settings(config, timeout_s),
         "heartbeat.interval.ms": max(session_ms // 4, 100),
+        "max.poll.interval.ms": max(session_ms, 300_000),
         **_given(config.kafka, OF_CONSUMER),
         **_own(config.kafka),
         "group.instance.id": instance_of(config),
@@ -159,7 +162,9 @@ def _common(kafka: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidConfiguration(
                 f"kafka.{name}: the client confluent has no such setting; its own are in [kafka.{OWN_TABLE}]"
             )
-    return {"log_level": 2, **_given(kafka, OF_BOTH)}
+    # What it would print is in the errors that it gives; with `debug` it prints.
+    quiet = {} if "debug" in kafka.get(OWN_TABLE, {}) else {"logger": _SILENT}
+    return {**quiet, **_given(kafka, OF_BOTH)}
 
 
 def _given(kafka: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

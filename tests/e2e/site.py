@@ -53,6 +53,7 @@ instance_id = "{instance_id}"
 assignor = "{assignor}"
 session_timeout_s = {session_timeout_s}
 max_poll_records = {max_poll_records}
+client = "{client}"
 
 [telemetry]
 port = 0
@@ -89,11 +90,13 @@ def readings(seconds: int = 300, pumps: int = 5, first_s: int = 0, seed: int = 7
 class DaemonProcess:
     """`tocsin run` as a process of its own, with its log."""
 
-    def __init__(self, config: Path, log: Path) -> None:
+    def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
         self._log = log
         command = [sys.executable, "-m", "monitor.cli", "run", "--config", str(config)]
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | environment
+            )
 
     @property
     def text(self) -> str:
@@ -175,7 +178,9 @@ class Site:
     def write_config(self, instance_id: str = "one") -> Path:
         """The configuration of a daemon."""
         file = self.folder / f"{instance_id}.toml"
-        defaults = {"idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000}
+        defaults = {
+            "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python"
+        }  # fmt: skip
         file.write_text(
             CONFIG.format(
                 bootstrap=self.bootstrap,
@@ -188,6 +193,10 @@ class Site:
         )
         return file
 
+    def use(self, **settings: Any) -> None:
+        """Change settings of the daemons that are started from now on."""
+        self._settings |= settings
+
     @property
     def config(self) -> Config:
         """The configuration as the daemon reads it."""
@@ -199,10 +208,10 @@ class Site:
 
     # ------------------------------------------------------------------------------------------- processes
 
-    def run(self, instance_id: str = "one") -> DaemonProcess:
+    def run(self, instance_id: str = "one", **environment: str) -> DaemonProcess:
         """Start a daemon."""
         config = self.write_config(instance_id)
-        daemon = DaemonProcess(config, self.folder / f"daemon-{len(self._daemons)}.log")
+        daemon = DaemonProcess(config, self.folder / f"daemon-{len(self._daemons)}.log", environment)
         self._daemons.append(daemon)
         return daemon
 

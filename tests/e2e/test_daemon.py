@@ -2,12 +2,15 @@
 
 import signal
 from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from monitor.state import decode_position
 from tests.e2e.conftest import MakeSite
 from tests.e2e.site import PARTITIONS, DaemonProcess, Site, metrics, readings, until
+from tests.require import require_client
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +50,38 @@ def test_daemon_that_was_killed_goes_on_and_nothing_is_missing(make_site: MakeSi
         daemon.kill()
     assert len(site.windows()) < len(scores)
     assert_as_backtested(site, scores, events, site.run(), once=False)
+
+
+def test_daemon_with_librdkafka_that_was_killed_goes_on_and_nothing_is_missing(make_site: MakeSite) -> None:
+    site = make_site(idle_limit_s=3, max_poll_records=50, client=require_client("confluent"))
+    recording = readings(500)
+    scores, events = site.backtested(recording)
+    site.send(recording)
+    daemon = site.run()
+    daemon.await_events("batch", 4)
+    daemon.kill()
+    assert len(site.windows()) < len(scores)
+    daemon = site.run()
+    assert_as_backtested(site, scores, events, daemon, once=False)
+    assert daemon.events("started")[0]["client"].startswith("confluent-kafka 2.")
+    daemon.stop()
+
+
+def test_daemon_says_which_client_runs_and_warns_where_checksums_are_slow(
+    make_site: MakeSite, tmp_path: Path
+) -> None:
+    site = make_site()
+    daemon = site.run()
+    daemon.await_events("assigned", PARTITIONS)
+    assert daemon.events("started")[0]["client"] == f"kafka-python {version('kafka-python')}"
+    assert daemon.events("slow_checksums") == []
+    daemon.stop()
+    (tmp_path / "in_front").mkdir()
+    (tmp_path / "in_front" / "crc32c.py").write_text("raise ImportError")  # as where the package is missing
+    daemon = site.run(PYTHONPATH=str(tmp_path / "in_front"))
+    [told] = daemon.await_events("slow_checksums")
+    assert told["level"] == "warning"
+    daemon.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,6 +9,7 @@ import pytest
 from monitor.broker import EmbeddedBroker, free_port
 from tests.e2e.site import PARTITIONS, Site, metrics, readings, site, until
 from tests.kafka_cluster import KafkaCluster
+from tests.require import require_client
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +29,11 @@ def early(broker: EmbeddedBroker, topic: str, tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-@pytest.fixture
-def apache(kafka_cluster: KafkaCluster, topic: str, tmp_path: Path) -> Iterator[Site]:
-    """An installation on Apache Kafka."""
-    with site(kafka_cluster.bootstrap, topic, tmp_path, "cooperative-sticky", idle_limit_s=30) as made:
+@pytest.fixture(params=["kafka-python", "confluent"])
+def apache(kafka_cluster: KafkaCluster, topic: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """An installation on Apache Kafka, by either client."""
+    settings = {"idle_limit_s": 30, "client": require_client(request.param)}
+    with site(kafka_cluster.bootstrap, topic, tmp_path, "cooperative-sticky", **settings) as made:
         yield made
 
 
@@ -59,7 +61,9 @@ def test_daemon_that_waits_for_a_broker_leaves_when_it_is_asked_to(early: Site) 
     daemon.stop()
 
 
-def test_daemon_whose_broker_is_gone_leaves_in_time(early: Site, broker: EmbeddedBroker) -> None:
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_daemon_whose_broker_is_gone_leaves_in_time(early: Site, broker: EmbeddedBroker, client: str) -> None:
+    early.use(client=require_client(client))
     broker.start()
     early.create_topics()
     early.send(readings(30))

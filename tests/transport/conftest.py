@@ -1,22 +1,14 @@
 """The logs that the contract is held against."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import pytest
 
 from monitor.transport import Transport
-from tests.require import require
+from tests.require import require_client
 from tests.transport.logs import KafkaLog, Log, MemoryLog
 
 APACHE = [pytest.param("apache", marks=pytest.mark.kafka), pytest.param("confluent", marks=pytest.mark.kafka)]
-
-
-def require_client(client: str) -> str:
-    """The Kafka client of this name; skips where its package is missing."""
-    missing = client == "confluent" and find_spec("confluent_kafka") is None
-    require(not missing, "confluent-kafka is missing: pip install 'tocsin[confluent]'")
-    return client
 
 
 @pytest.fixture(params=["kafka-python", "confluent"])

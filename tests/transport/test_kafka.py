@@ -1,10 +1,11 @@
 """What only a broker can show: that it is away, that it forgets, that another process has the same name."""
 
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from monitor.broker import EmbeddedBroker, free_port
 from monitor.config import parse
@@ -13,7 +14,8 @@ from monitor.state import Position
 from monitor.transport import Outgoing, Transport
 from monitor.transport.clients import connect
 from tests.kafka_cluster import KafkaCluster
-from tests.transport.logs import KafkaLog, assigned, polled_until, read_from, until, values
+from tests.require import require_client
+from tests.transport.logs import PARTITIONS, KafkaLog, assigned, polled_until, read_from, until, values, working
 
 
 @pytest.fixture
@@ -125,3 +127,62 @@ def test_session_that_the_broker_does_not_allow_is_a_wrong_setting(kafka_log: Ka
 def test_client_setting_that_the_guarantees_rest_on_is_refused(name: str, client: str) -> None:
     with pytest.raises(InvalidConfiguration, match=f"kafka.{name}"):
         connect(parse({"kafka": {name: "x"}, "delivery": {"client": client}}))
+
+
+def test_client_whose_package_is_missing_is_a_wrong_setting_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)  # as Python knows a module that is not there
+    monkeypatch.delitem(sys.modules, "monitor.transport.confluent", raising=False)
+    with pytest.raises(InvalidConfiguration, match=r"delivery\.client: .*pip install 'tocsin\[confluent\]'"):
+        connect(parse({"delivery": {"client": "confluent"}}))
+
+
+@pytest.mark.kafka
+def test_log_that_ends_with_the_end_of_a_transaction_is_read_to_its_end(
+    kafka_cluster: KafkaCluster, topic: str, client: str
+) -> None:
+    log = KafkaLog(kafka_cluster.bootstrap, topic, "cooperative-sticky", client)
+    where = (log.readings, 0)
+    producer = KafkaProducer(bootstrap_servers=log.bootstrap, transactional_id=topic)
+    producer.init_transactions()
+    for value, end in ((b"kept", producer.commit_transaction), (b"taken back", producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.send(log.readings, value, partition=0)
+        producer.flush()
+        end()
+    producer.close()
+    member = log.member()
+    assigned(member)
+    seen = read_from(member, where, 0, 1)
+    until(lambda: not values(member.poll(0.1)) and member.lag(where) == 0, "nothing is behind")
+    assert member.bounds(where) == (0, 4)
+    assert values(seen) == [b"kept"]
+    member.close()
+    log.close()
+
+
+@pytest.mark.kafka
+def test_key_chooses_the_same_partition_whatever_the_client(kafka_cluster: KafkaCluster, topic: str) -> None:
+    found = []
+    for client in ("kafka-python", require_client("confluent")):
+        log = KafkaLog(kafka_cluster.bootstrap, f"{topic}-{client}", "cooperative-sticky", client)
+        member = log.member()
+        member.deliver([Outgoing(log.outputs, b"x", b"pump-%d" % number) for number in range(40)], [], {})
+        found.append([member.bounds((log.outputs, partition))[1] for partition in range(PARTITIONS)])
+        member.close()
+        log.close()
+    assert found[0] == found[1]
+    assert min(found[0]) > 0
+
+
+@pytest.mark.kafka
+def test_members_by_different_clients_share_the_partitions_of_one_group(
+    kafka_cluster: KafkaCluster, topic: str
+) -> None:
+    log = KafkaLog(kafka_cluster.bootstrap, topic, "cooperative-sticky")
+    other = connect(log.configuration("two", client=require_client("confluent")))
+    with working(log.member("one"), other) as (one, two):
+        until(lambda: len(one.owned) == len(two.owned) == 2, "each of the two owns its half")
+        assert one.owned.isdisjoint(two.owned)
+    log.close()
