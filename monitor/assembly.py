@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 from monitor.columns import AssetTable
 from monitor.config import Asset, Config, Detector
@@ -44,7 +45,8 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
                 f"input.allowed_lateness_s: {buckets:.0f} buckets of detector '{detector.name}' for every asset, "
                 f"at most {MAX_LATE_BUCKETS}"
             )
-    watches = [watch(detector, models[detector.name]) for detector in config.detectors]
+    most = config.scoring.max_batch
+    watches = [watch(detector, models[detector.name], most) for detector in config.detectors]
     channels = [each.metadata.channel_names for each in watches]
     routes = Routes([matcher(config, detector) for detector in config.detectors], channels)
     assets = AssetTable(routes, config.input.max_assets)
@@ -63,18 +65,17 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
         assets,
         allowed_lateness_s=rules.allowed_lateness_s,
         idle_limit_s=rules.idle_limit_s,
-        max_batch=config.scoring.max_batch,
     )
     return Assembly(decoder, pipeline, models)
 
 
-def watch(detector: Detector, model: Model) -> Watch:
-    """A detector's settings with its model."""
+def watch(detector: Detector, model: Model, most: int) -> Watch:
+    """A detector's settings with its model, which is called with at most so many windows."""
     return Watch(
         detector.name,
         model.metadata,
         model.score,
-        model.buffer,
+        partial(model.buffer, min(most, model.batch)),
         detector.alarm_budget_per_day,
         detector.on_delay_s,
         detector.off_delay_s,

@@ -31,13 +31,13 @@ TopicPartition = tuple[str, int]
 class Watch:
     """A detector in service: its name, its model, and the rules that the configuration gives it.
 
-    `buffer` makes room for so many windows where the model reads them best.
+    `buffer` makes room for a batch of windows where the model reads them best.
     """
 
     detector: str
     metadata: ModelMetadata
     score: Score
-    buffer: Callable[[int], Floats]
+    buffer: Callable[[], Floats]
     alarm_budget_per_day: float = 1.0
     on_delay_s: float = 0.0
     off_delay_s: float = 0.0
@@ -133,13 +133,10 @@ def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) 
 
 
 def _observed(windows: Floats) -> NDArray[np.float64]:
-    """Share of values that are there: windows (B, W, C) -> (B,). A finite sum, nearly always, tells that all are."""
-    flat = windows.reshape(len(windows), -1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        gaps = ~np.isfinite(flat @ np.ones(flat.shape[1], np.float32))
-    share = np.ones(len(windows))
-    if gaps.any():
-        share[gaps] = (~np.isnan(flat[gaps])).mean(axis=1)
+    """Share of values that are there: windows (B, W, C) -> (B,). The least value is NaN where any is."""
+    if not np.isnan(windows.min()):
+        return np.ones(len(windows))
+    share: NDArray[np.float64] = (~np.isnan(windows)).mean(axis=(1, 2))
     return share
 
 
@@ -154,14 +151,13 @@ class Pipeline:
         *,
         allowed_lateness_s: float = 0.0,
         idle_limit_s: float = 300.0,
-        max_batch: int = 512,
     ) -> None:
         """`routes` numbers detectors as `watches` does."""
         self.watches = list(watches)
         self.assets = assets
         self.partitions: dict[TopicPartition, PartitionState] = {}
         # Made when a detector closes its first window, and used again for every batch.
-        self._buffers = [cache(partial(watch.buffer, max_batch)) for watch in watches]
+        self._buffers = [cache(watch.buffer) for watch in watches]
         self._watching = [
             Watching(
                 watch.detector,

@@ -30,12 +30,14 @@ class Model:
 
     `buffer(n)` is memory for n windows, (n, W, C) float32, its content undefined. Any array can be scored; a leading
     slice of a buffer is scored fastest. Ordinary memory does for the CPU, and is what a model made by hand has.
+    More than `batch` windows at a time are no faster.
     """
 
     metadata: ModelMetadata
     provider: str
     score: Score
     buffer: Callable[[int], Floats] = None  # type: ignore[assignment]  # never None once it is made
+    batch: int = 2**31
 
     def __post_init__(self) -> None:
         """Give a model that names no memory of its own the ordinary kind."""
@@ -72,8 +74,11 @@ def _model(data: bytes, provider: str, threads: int, device: int) -> Model:
     window = metadata.window, len(metadata.channels)
     chosen = session.get_providers()[0]
     allocate = runtime.memory(chosen, device)
-    score = runtime.scorer(proto, start, shapes, runtime.most_in_a_call(chosen, threads, math.prod(window)))
-    return Model(metadata, chosen, score, lambda count: allocate((count, *window)))
+    batch = runtime.most_in_a_call(chosen, threads, math.prod(window))
+    score = runtime.scorer(proto, start, shapes, batch)
+    for outputs in (("score", "channel_score"), ("reconstruction",)):  # so that no window at night waits for these
+        score(np.zeros((1, *window), np.float32), outputs)
+    return Model(metadata, chosen, score, lambda count: allocate((count, *window)), batch)
 
 
 def _verify_graph(data: bytes) -> tuple[Any, ModelMetadata]:
