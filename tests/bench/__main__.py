@@ -87,7 +87,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         model = options.model or train(folder)
         measured: dict[str, Any] = {"results": Results(), "contestants": some}
         if some:
-            setup: Setup = contestants.prepare(bootstrap, model, sizes, options.peers)
+            encodings = {"arrow" if each.name.startswith("tocsin-arrow") else "json" for each in some}
+            setup: Setup = contestants.prepare(bootstrap, model, sizes, options.peers, encodings)
             measured["results"] = contestants.compete(setup, some)
         if "two-processes" in parts:
             rounds_of_two, readings = (1, 240_000) if options.quick else (sizes.rounds, 600_000)

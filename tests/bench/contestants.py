@@ -53,13 +53,13 @@ class Setup:
         return str(self.model / (self.model / "current").read_text().strip() / "model.onnx")
 
 
-def prepare(bootstrap: str, model: Path, sizes: Sizes, peers: Path) -> Setup:
-    """Fill the two topics that all contestants read."""
+def prepare(bootstrap: str, model: Path, sizes: Sizes, peers: Path, encodings: set[str]) -> Setup:
+    """Fill the topics that the contestants read, one of each encoding."""
     readings = {
         "json": sizes.warm + sizes.fast + sizes.tail,
         "arrow": sizes.arrow_warm + sizes.arrow + sizes.arrow_tail,
     }
-    logs = {name: fill(bootstrap, name, PARTITIONS, ASSETS, count // ASSETS) for name, count in readings.items()}
+    logs = {name: fill(bootstrap, name, PARTITIONS, ASSETS, readings[name] // ASSETS) for name in sorted(encodings)}
     return Setup(bootstrap, model, sizes, logs, peers)
 
 
