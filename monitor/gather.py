@@ -1,44 +1,37 @@
 """Windows on their way to a model: gathered over assets and partitions into one buffer, a full one at a time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
 
 from monitor.arrays import Ints
 from monitor.lines import Copy, Floats
-from monitor.partition import PartitionState
 from monitor.windows import Sink
 
-
-@dataclass(slots=True)
-class Part:
-    """Where some windows of a batch come from: rows of assets (b,) and last buckets (b,) of one partition."""
-
-    partition: PartitionState
-    row: Ints
-    bucket: Ints
+# What scores a batch: number of the partition (B,), row of the asset there (B,), last bucket (B,), windows (B, W, C).
+ScoreBatch = Callable[[Ints, Ints, Ints, Floats], None]
 
 
 class Gather:
-    """One detector's closed windows of a step; `score` takes each full buffer (B, W, C), and then the rest."""
+    """One detector's closed windows of a step; `score` takes each full buffer, and then the rest."""
 
-    def __init__(self, buffer: Callable[[], Floats], score: Callable[[list[Part], Floats], None]) -> None:
+    def __init__(self, buffer: Callable[[], Floats], score: ScoreBatch) -> None:
         self._buffer = buffer
         self._score = score
-        self._parts: list[Part] = []
+        self._parts: list[tuple[Ints, Ints, Ints]] = []
         self._filled = 0
 
-    def sink(self, partition: PartitionState) -> Sink:
-        """What takes the windows that a partition closes."""
+    def sink(self, partition: int) -> Sink:
+        """What takes the windows that this partition closes."""
         return partial(self._take, partition)
 
-    def _take(self, partition: PartitionState, rows: Ints, buckets: Ints, copy: Copy) -> None:
-        buffer = self._buffer()
-        start = 0
+    def _take(self, partition: int, rows: Ints, buckets: Ints, copy: Copy) -> None:
+        buffer, start = self._buffer(), 0
         while start < len(rows):
             stop = min(start + len(buffer) - self._filled, len(rows))
             copy(slice(start, stop), buffer[self._filled : self._filled + stop - start])
-            self._parts.append(Part(partition, rows[start:stop], buckets[start:stop]))
+            self._parts.append((np.full(stop - start, partition), rows[start:stop], buckets[start:stop]))
             self._filled += stop - start
             start = stop
             if self._filled == len(buffer):
@@ -47,6 +40,6 @@ class Gather:
     def flush(self) -> None:
         """Score what is there."""
         if self._parts:
-            parts, filled = self._parts, self._filled
+            partition, row, bucket = map(np.concatenate, zip(*self._parts, strict=True))
+            self._score(partition, row, bucket, self._buffer()[: self._filled])
             self._parts, self._filled = [], 0
-            self._score(parts, self._buffer()[:filled])

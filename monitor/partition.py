@@ -14,7 +14,7 @@ from monitor.errors import InvalidReading
 from monitor.grid import Grid
 from monitor.lines import resized
 from monitor.modelfile import Channel
-from monitor.scoring import ScoredWindows
+from monitor.scored import ScoredWindows
 from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
 from monitor.windows import IdleClose, Readings, Sink, WindowStore
 from monitor.wire import Contribution
@@ -227,13 +227,13 @@ class PartitionState:
     # ------------------------------------------------------------------------------------- alarms and state
 
     def step_alarms(
-        self, number: int, rows: Ints, ends: Ints, scored: ScoredWindows, model_version: str
+        self, number: int, ends: Ints, scored: ScoredWindows, model_version: str
     ) -> list[tuple[str, Transition]]:
         """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
 
-        rows, ends: (n,) of the scored windows, in time order for each row. Returns assets with their transitions.
+        ends: (n,) of the scored windows, in time order for each row. Returns assets with their transitions.
         """
-        detector = self._detectors[number]
+        detector, rows = self._detectors[number], scored.row
         active = detector.restless[: len(detector.names)].copy()
         active[rows[scored.over]] = True
         told = []

@@ -14,15 +14,16 @@ from monitor.alarms import Policy, Transition, policy
 from monitor.arrays import Ints
 from monitor.calibration import Limits, limits, p_values
 from monitor.columns import AssetTable, Columns
-from monitor.gather import Gather, Part
+from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState, Watching
 from monitor.routes import Routes
-from monitor.scoring import Floats, Score, ScoredWindows, recent_mean
+from monitor.scored import ScoredWindows, observed_share, recent_mean
+from monitor.scoring import Floats, Score
 from monitor.state import Position, StateEntry, StateKey
 from monitor.windows import Sink
-from monitor.wire import Scores, joined
+from monitor.wire import Scores
 
 TopicPartition = tuple[str, int]
 
@@ -103,41 +104,41 @@ class Output:
         )
 
 
-def score_windows(watch: Watch, limit: Limits, windows: Floats, output: Output) -> ScoredWindows:
-    """Score and calibrate windows (B, W, C); those with too little observed, or without a finite score, are left out.
+def score_windows(
+    watch: Watch, limit: Limits, partition: Ints, row: Ints, bucket: Ints, windows: Floats, counts: Counts
+) -> ScoredWindows:
+    """Score and calibrate a batch of windows (B, W, C); those with too little observed are left out.
 
     What was seen and expected is worked out for all windows where it is published, else for those over the limit.
     """
-    place = np.flatnonzero(_observed(windows) >= watch.metadata.min_observed)
-    output.counts.windows += len(windows)
-    output.counts.windows_not_scored += len(windows) - len(place)
-    windows = windows if len(place) == len(windows) else windows[place]
-    if not len(place):
-        return ScoredWindows.none(len(watch.metadata.channels))
+    enough = observed_share(windows) >= watch.metadata.min_observed
+    counts.windows += len(windows)
+    if not enough.all():
+        counts.windows_not_scored += len(windows) - int(enough.sum())
+        partition, row, bucket, windows = partition[enough], row[enough], bucket[enough], windows[enough]
     score, channel_score, *rest = watch.score(windows, watch.outputs)
     p = p_values(watch.metadata.calibration, score)
-    sound = np.isfinite(score) & np.isfinite(channel_score).all(axis=1)
-    over = sound & (p <= limit.raise_p)
+    over = np.isfinite(score) & (p <= limit.raise_p)
     stride = watch.metadata.stride
-    seen = expected = np.full_like(channel_score, np.nan)
+    seen = expected = np.broadcast_to(np.float32(np.nan), channel_score.shape)
     if rest:
         seen, expected = recent_mean(windows, stride), recent_mean(rest[0], stride)
     elif over.any():
         seen, expected = seen.copy(), seen.copy()
         seen[over] = recent_mean(windows[over], stride)
         expected[over] = recent_mean(watch.score(windows[over], ("reconstruction",))[0], stride)
-    scored = ScoredWindows(place, score, p, over, channel_score, seen, expected)
-    output.counts.windows_over_limit += int(over.sum())
-    output.counts.model_faults += len(place) - int(sound.sum())
-    return scored if sound.all() else scored.part(sound)
+    return ScoredWindows(partition, row, bucket, score, p, over, channel_score, seen, expected)
 
 
-def _observed(windows: Floats) -> NDArray[np.float64]:
-    """Share of values that are there: windows (B, W, C) -> (B,). The least value is NaN where any is."""
-    if not np.isnan(windows.min()):
-        return np.ones(len(windows))
-    share: NDArray[np.float64] = (~np.isnan(windows)).mean(axis=(1, 2))
-    return share
+def sound_windows(parts: Sequence[ScoredWindows], counts: Counts) -> ScoredWindows:
+    """All windows of the parts, less those without a finite score: these are a fault of the model."""
+    scored = ScoredWindows.joined(parts)
+    sound = np.isfinite(scored.score) & np.isfinite(scored.channel_score).all(axis=1)
+    if not sound.all():
+        counts.model_faults += len(sound) - int(sound.sum())
+        scored = scored.part(sound)
+    counts.windows_over_limit += int(scored.over.sum())
+    return scored
 
 
 class Pipeline:
@@ -200,14 +201,18 @@ class Pipeline:
         self, output: Output, touched: list[TopicPartition], close: Callable[[PartitionState, list[Sink]], None]
     ) -> Output:
         """Close windows of each partition, score them in batches over all, step the alarms, collect the state."""
-        found: dict[tuple[TopicPartition, int], list[Scores]] = {}
-        gathers = [Gather(buffer, partial(self._score, n, output, found)) for n, buffer in enumerate(self._buffers)]
         partitions = [self.partitions[where] for where in touched]
-        for partition in partitions:
-            close(partition, [gather.sink(partition) for gather in gathers])
-        for gather in gathers:
+        scored: list[list[ScoredWindows]] = [[] for _ in self.watches]
+        gathers = [
+            Gather(buffer, partial(self._score, number, scored[number], output.counts))
+            for number, buffer in enumerate(self._buffers)
+        ]
+        for number, partition in enumerate(partitions):
+            close(partition, [gather.sink(number) for gather in gathers])
+        for number, gather in enumerate(gathers):
             gather.flush()
-        output.scores = [(where, joined(scores)) for (where, _), scores in found.items()]
+            if scored[number]:
+                self._tell(number, partitions, sound_windows(scored[number], output.counts), output)
         for partition in partitions:
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
             output.positions[partition.where] = partition.position()
@@ -216,26 +221,29 @@ class Pipeline:
     def _score(
         self,
         number: int,
-        output: Output,
-        found: dict[tuple[TopicPartition, int], list[Scores]],
-        parts: list[Part],
+        scored: list[ScoredWindows],
+        counts: Counts,
+        partition: Ints,
+        row: Ints,
+        bucket: Ints,
         windows: Floats,
     ) -> None:
-        """One batch of windows of one detector, from as many partitions as closed some."""
+        watch, limits = self.watches[number], self._watching[number].policy.limits
+        scored.append(score_windows(watch, limits, partition, row, bucket, windows, counts))
+
+    def _tell(self, number: int, partitions: list[PartitionState], scored: ScoredWindows, output: Output) -> None:
+        """Scores of one detector, partition by partition, and what they change of the alarms."""
         watch, rules = self.watches[number], self._watching[number]
         limits = rules.policy.limits
-        scored = score_windows(watch, limits, windows, output)
-        ends = np.cumsum([len(part.row) for part in parts])
-        bounds = np.searchsorted(scored.place, np.array([0, *ends.tolist()]))
-        for part, end, low, high in zip(parts, ends, bounds[:-1], bounds[1:], strict=True):
+        bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
+        for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
             if low == high:
                 continue
             mine = scored.part(slice(low, high))
-            inside = mine.place - (end - len(part.row))
-            partition, row, window_end = part.partition, part.row[inside], rules.grid.window_end(part.bucket[inside])
-            scores = _scores(watch, limits, partition.names(number, row), window_end, mine)
-            found.setdefault((partition.where, number), []).append(scores)
-            for asset, transition in partition.step_alarms(number, row, window_end, mine, watch.metadata.version):
+            window_end = rules.grid.window_end(mine.bucket)
+            names = partition.names(number, mine.row)
+            output.scores.append((partition.where, _scores(watch, limits, names, window_end, mine)))
+            for asset, transition in partition.step_alarms(number, window_end, mine, watch.metadata.version):
                 output.transitions.append(Told(*partition.where, asset, watch.detector, limits.score, transition))
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from monitor import runtime
 from monitor.errors import InvalidModel
@@ -176,42 +175,3 @@ def _warm_up(session: Any, metadata: ModelMetadata) -> dict[str, tuple[int, ...]
     if not np.isfinite(found["score"]).all() or not np.isfinite(found["channel_score"]).all():
         raise InvalidModel("NaN is handled in the graph: a window with missing values gave no finite score")
     return {name: shape[1:] for name, shape in shapes.items()}
-
-
-@dataclass(slots=True)
-class ScoredWindows:
-    """Windows of one detector that were scored, n of them, in the order of the batch that they come from.
-
-    place: (n,) place in the batch, rising; score, p_value, over the limit: (n,); channel_score: (n, C); seen and
-    expected: (n, C), each channel's mean over the last `stride` buckets, NaN where not worked out.
-    """
-
-    place: NDArray[np.int64]
-    score: Floats
-    p_value: NDArray[np.float64]
-    over: NDArray[np.bool_]
-    channel_score: Floats
-    seen: Floats
-    expected: Floats
-
-    def part(self, which: slice | NDArray[np.bool_]) -> "ScoredWindows":
-        """Some of the windows."""
-        return ScoredWindows(*(getattr(self, name)[which] for name in self.__slots__))
-
-    @classmethod
-    def none(cls, channels: int) -> "ScoredWindows":
-        """No window at all."""
-        per_channel = np.empty((0, channels), np.float32)
-        whole = np.empty(0, np.float32)
-        place, p, over = np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
-        return cls(place, whole, p, over, per_channel, per_channel, per_channel)
-
-
-def recent_mean(windows: Floats, stride: int) -> Floats:
-    """Each channel's mean over the last `stride` buckets, NaN where it has none: (B, W, C) -> (B, C)."""
-    tail = windows[:, -stride:]
-    present = ~np.isnan(tail)
-    count = present.sum(axis=1)
-    total = np.where(present, tail, 0.0).sum(axis=1, dtype=np.float64)
-    mean: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    return mean

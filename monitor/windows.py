@@ -123,10 +123,15 @@ class WindowStore:
         highest_before = self.highest[row]
         highest = running_max(np.where(starts, np.maximum(ts, highest_before), ts), row)
         before = shifted(highest, starts, highest_before)
-        closed, idle = self._closed_before(row, before, readings.stream_before[order], sink is None)
+        passed = self.grid.closed_by(highest)
+        passed_before = shifted(passed, starts, self.grid.closed_by(highest_before))
+        closed, idle = np.maximum(passed_before, self.closed[row]), list[IdleClose]()
+        if sink is not None and self._may_be_idle(before, readings.stream_before):
+            closed, idle = self._closed_by_idleness(row, before, closed, passed_before, readings.stream_before[order])
+        closed = running_max(closed, row)
         on_time = bucket > closed
         self._begin_new_assets(row[starts], ts[starts])
-        upto = np.maximum(closed, self.grid.closed_by(highest))
+        upto = np.maximum(closed, passed)
         rose = ts > before
         self._highest_offset[row[rose]] = offset[rose]  # of repeated rows the last is kept
         last = np.roll(starts, -1)  # a run ends where the next begins
@@ -158,16 +163,19 @@ class WindowStore:
 
     # ------------------------------------------------------------------------------------------ one batch
 
-    def _closed_before(self, row: Ints, before: Ints, stream: Ints, refill: bool) -> tuple[Ints, list[IdleClose]]:
-        """Last bucket closed just before each reading, and the closes by idleness between them."""
-        closed = np.maximum(self.grid.closed_by(before), self.closed[row])
-        idle = np.zeros(len(row), np.bool_) if refill else self.grid.is_idle(before, stream)
-        if not idle.any():
-            return running_max(closed, row), []
-        covering = np.where(idle, self.grid.covering(before), LOWEST)
+    def _may_be_idle(self, before: Ints, stream: Ints) -> bool:
+        """Whether any asset of a batch could have been idle before one of its readings: nearly always none."""
+        seen = before[before != LOWEST]
+        return bool(len(seen)) and int(seen.min()) + self.grid.idle_limit < int(stream.max())
+
+    def _closed_by_idleness(
+        self, row: Ints, before: Ints, closed: Ints, passed: Ints, stream: Ints
+    ) -> tuple[Ints, list[IdleClose]]:
+        """Last bucket closed just before each reading (N,), and the closes by idleness between the readings."""
+        covering = np.where(self.grid.is_idle(before, stream), self.grid.covering(before), LOWEST)
         after = running_max(np.maximum(closed, covering), row)
         earlier = shifted(after, segment_starts(row), self.closed[row])
-        moved = np.flatnonzero(idle & (covering > np.maximum(earlier, self.grid.closed_by(before))))
+        moved = np.flatnonzero(covering > np.maximum(earlier, passed))
         return after, [IdleClose(int(row[i]), int(covering[i]), int(before[i])) for i in moved]
 
     def _begin_new_assets(self, row: Ints, ts: Ints) -> None:

@@ -5,7 +5,7 @@ Readers (dashboard, tests, backtest) decode with the same functions that the dae
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,16 +53,6 @@ class Scores:
     channel_score: NDArray[np.float32]
     seen: NDArray[np.float32] | None = None
     expected: NDArray[np.float32] | None = None
-
-
-def joined(parts: Sequence[Scores]) -> Scores:
-    """Scores of the same detector and partition, one after the other."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    present = [name for name in Scores.__slots__[2:] if getattr(first, name) is not None]
-    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in present}
-    return replace(first, **columns)
 
 
 def _lists(matrix: NDArray[np.float32]) -> pa.Array:

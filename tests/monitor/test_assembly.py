@@ -10,7 +10,7 @@ from monitor.assembly import assemble, asset_facts, load_models, matcher, watch
 from monitor.columns import Messages
 from monitor.config import Config, parse
 from monitor.errors import InvalidConfiguration, InvalidModel
-from monitor.pipeline import Output, score_windows
+from monitor.pipeline import Counts, score_windows
 from monitor.scoring import Model
 from monitor.state import Close, Position, StateEntry, StateKey
 from tests import models
@@ -125,9 +125,9 @@ def test_window_with_exactly_the_least_share_observed_is_scored(present):
     rules = watch(configuration().detectors[0], model, most=2)
     windows = np.full((2, 10, 1), np.nan, np.float32)
     windows[0, :present], windows[1, : present - 1] = 0.5, 0.5
-    output = Output()
-    scored = score_windows(rules, rules.policy().limits, windows, output)
-    assert (scored.place.tolist(), output.counts.windows_not_scored) == ([0], 1)
+    where, counts = np.arange(2), Counts()
+    scored = score_windows(rules, rules.policy().limits, where, where, where, windows, counts)
+    assert (scored.row.tolist(), counts.windows_not_scored) == ([0], 1)
 
 
 @pytest.mark.parametrize("output", ["score", "channel_score"])

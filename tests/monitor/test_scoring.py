@@ -17,7 +17,8 @@ from monitor.modelfile import (
     resolve_model,
     set_current,
 )
-from monitor.scoring import load_model, recent_mean
+from monitor.scored import recent_mean
+from monitor.scoring import load_model
 from tests import models
 
 WINDOWS = np.array([[[1, -2], [3, np.nan], [0, 0], [np.nan, 4]], np.full((4, 2), np.nan)], np.float32)

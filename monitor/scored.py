@@ -1,0 +1,62 @@
+"""Windows that were scored: what the model, the calibration and the limit say of each.
+
+Shapes: n windows of one detector, C channels; others as in `monitor.windows`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.arrays import Bools, Ints
+from monitor.lines import Floats
+
+
+@dataclass(slots=True)
+class ScoredWindows:
+    """Windows in the order of their closing, with where they come from.
+
+    partition: (n,) its number in the step, rising; row: (n,) the asset's there; bucket: (n,) the last one; score,
+    p_value, over the limit: (n,); channel_score: (n, C); seen and expected: (n, C), each channel's mean over the
+    window's last `stride` buckets, NaN where not worked out.
+    """
+
+    partition: Ints
+    row: Ints
+    bucket: Ints
+    score: Floats
+    p_value: NDArray[np.float64]
+    over: Bools
+    channel_score: Floats
+    seen: Floats
+    expected: Floats
+
+    def part(self, which: slice | Bools) -> "ScoredWindows":
+        """Some of the windows."""
+        return ScoredWindows(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence["ScoredWindows"]) -> "ScoredWindows":
+        """All windows of the parts, of which there is one at least."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+def observed_share(windows: Floats) -> NDArray[np.float64]:
+    """Share of values that are there: windows (B, W, C) -> (B,). The least value is NaN where any is."""
+    if not np.isnan(windows.min()):
+        return np.ones(len(windows))
+    share: NDArray[np.float64] = (~np.isnan(windows)).mean(axis=(1, 2))
+    return share
+
+
+def recent_mean(windows: Floats, stride: int) -> Floats:
+    """Each channel's mean over the last `stride` buckets, NaN where it has none: (B, W, C) -> (B, C)."""
+    tail = windows[:, -stride:]
+    present = ~np.isnan(tail)
+    count = present.sum(axis=1)
+    total = np.where(present, tail, 0.0).sum(axis=1, dtype=np.float64)
+    mean: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return mean
