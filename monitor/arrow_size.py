@@ -14,8 +14,8 @@ UNPACKED_BYTES = 64 * 1024 * 1024  # what any message may unpack to; a larger on
 _HEADER, _BATCH_OF_DICTIONARY, _BUFFERS, _COMPRESSION = 2, 1, 2, 3  # numbers of fields in their tables
 
 
-def check_unpacked_size(stream: bytes) -> None:
-    """Raise InvalidReading where the compressed buffers of a stream declare more than a message may unpack to."""
+def unpacked_size(stream: bytes) -> int:
+    """Bytes that a stream takes when unpacked; raises InvalidReading where it is more than a message may."""
     most = max(UNPACKED_BYTES, 16 * len(stream))
     try:
         size = sum(_declared(message) for message in pa.ipc.MessageReader.open_stream(stream))
@@ -23,6 +23,7 @@ def check_unpacked_size(stream: bytes) -> None:
         raise InvalidReading("not_arrow", f"broken metadata: {error}") from None
     if size > most:
         raise InvalidReading("too_large", f"unpacks to {size} bytes, at most {most}")
+    return max(size, len(stream))
 
 
 def _declared(message: pa.Message) -> int:

@@ -24,7 +24,6 @@ from monitor.columns import (
     Rules,
     join,
 )
-from monitor.errors import InvalidReading
 from monitor.json_records import JsonReader
 from monitor.routes import Routes
 
@@ -61,7 +60,7 @@ class Decoder:
             if content_type == JSON:
                 parts.append(self._json.read(messages, places, dead))
             else:
-                parts += [part for i in places.tolist() if (part := self._arrow(messages, i, dead)) is not None]
+                parts += read_arrow(self._rules, messages, places, dead)
         columns = join(parts)
         columns.dead = sorted(dead, key=lambda letter: letter.index)
         return columns
@@ -106,14 +105,6 @@ class Decoder:
                 found = None
             types.append(found)
         return types
-
-    def _arrow(self, messages: Messages, index: int, dead: list[DeadLetter]) -> Columns | None:
-        """Decode one Arrow message; its bad rows become one dead letter, the good ones are kept."""
-        try:
-            return read_arrow(self._rules, messages, index, dead)
-        except InvalidReading as error:
-            dead.append(DeadLetter(index, error.reason, str(error)))
-            return None
 
 
 def _content_type(headers: Headers) -> str | None:
