@@ -25,9 +25,10 @@ class Grid:
 
     def closed_by(self, highest: Ints) -> Ints:
         """Last bucket closed by the watermark that belongs to these highest event times (LOWEST: none seen)."""
-        seen = highest != LOWEST
-        buckets = (np.where(seen, highest, 0) - self.lateness) // self.period - 1
-        return np.where(seen, buckets // self.stride * self.stride, LOWEST)
+        buckets = (highest - self.lateness) // self.period - 1
+        closed: Ints = buckets // self.stride * self.stride
+        unseen = highest == LOWEST
+        return np.where(unseen, LOWEST, closed) if unseen.any() else closed
 
     def covering(self, highest: Ints) -> Ints:
         """Last bucket of the first window end that covers these event times: where an idle asset closes."""

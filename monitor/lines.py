@@ -61,8 +61,12 @@ class Lines:
         held = self.held.reshape(-1)
         known = held[bucket]
         if not known.any() and (bucket[1:] > bucket[:-1]).all():  # nearly always: one reading for each bucket
-            self.values.reshape(-1, self.channels)[bucket] = values
-            self.times[line, position - self._open_from] = since[:, None]
+            _rows(self.values.reshape(-1, self.channels))[bucket] = _rows(values)
+            slot = line * self.times.shape[1] + position - self._open_from
+            if self.times.shape[2] == 1:
+                self.times.reshape(-1)[slot] = since
+            else:
+                self.times.reshape(-1, self.channels)[slot] = since[:, None]
         else:
             self._merge(line, position, since, values, known)
         held[bucket] = True
@@ -151,6 +155,11 @@ def resized(array: Any, room: int, fill: object) -> Any:
     array.resize((room, *array.shape[1:]), refcheck=False)  # nobody keeps a view between two calls
     array[before:] = fill
     return array
+
+
+def _rows(array: Floats) -> Any:
+    """A view of rows (n, C) as one element each: these are copied by place in a third of the time."""
+    return np.ascontiguousarray(array).view(np.dtype((np.void, 4 * array.shape[1]))).reshape(-1)
 
 
 def _move(array: Any, line: Ints, by: Ints, fill: object) -> None:

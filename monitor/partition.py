@@ -99,10 +99,9 @@ class PartitionState:
         low = min((detector.store.low_offset() for detector in self._detectors), default=HIGHEST)
         return Position(self._next, min(low, self._next), None if self._stream == LOWEST else self._stream)
 
-    def names(self, number: int, rows: Ints) -> NDArray[np.object_]:
-        """Names of the assets in these rows of a detector, (n,) texts."""
-        known = self._detectors[number].names
-        return np.array([known[row] for row in rows.tolist()], object)
+    def names(self, number: int, rows: Ints) -> list[str]:
+        """Names of the assets in these rows (n,) of a detector."""
+        return list(map(self._detectors[number].names.__getitem__, rows.tolist()))
 
     # -------------------------------------------------------------------------------------------- readings
 

@@ -8,7 +8,6 @@ from dataclasses import astuple, dataclass, field
 from functools import cache, partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from monitor.alarms import Policy, Transition, policy
 from monitor.arrays import Ints
@@ -120,7 +119,7 @@ def score_windows(
     p = p_values(watch.metadata.calibration, score)
     over = np.isfinite(score) & (p <= limit.raise_p)
     stride = watch.metadata.stride
-    seen = expected = np.broadcast_to(np.float32(np.nan), channel_score.shape)
+    seen = expected = np.full_like(channel_score, np.nan)
     if rest:
         seen, expected = recent_mean(windows, stride), recent_mean(rest[0], stride)
     elif over.any():
@@ -252,7 +251,7 @@ def _grid(metadata: ModelMetadata, allowed_lateness_s: float, idle_limit_s: floa
     return Grid(metadata.period_ms * 1_000_000, metadata.window, metadata.stride, lateness, idle)
 
 
-def _scores(watch: Watch, limit: Limits, names: NDArray[np.object_], window_end: Ints, mine: ScoredWindows) -> Scores:
+def _scores(watch: Watch, limit: Limits, names: Sequence[str], window_end: Ints, mine: ScoredWindows) -> Scores:
     """What goes to `tocsin.scores` of these windows."""
     told = mine if watch.publish_expected else None
     return Scores(

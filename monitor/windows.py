@@ -28,6 +28,7 @@ from monitor.grid import NEVER, Grid
 from monitor.lines import Copy, Floats, Lines, resized
 
 CLOSED_AT_ONCE = 512  # lines; what they hold then stays in the processor's cache
+MANY_STRIDES = 3  # that assets advance in a batch, on average, for lines to be stretched
 STRETCHED_BYTES = 2 * 1024 * 1024  # for lines of assets that are far behind, while a batch is placed
 # What takes windows that are closed: row of the asset (B,), last bucket (B,), and what copies their values.
 Sink = Callable[[Ints, Ints, Copy], None]
@@ -127,7 +128,9 @@ class WindowStore:
         passed_before = shifted(passed, starts, self.grid.closed_by(highest_before))
         closed, idle = np.maximum(passed_before, self.closed[row]), list[IdleClose]()
         if sink is not None and self._may_be_idle(before, readings.stream_before):
-            closed, idle = self._closed_by_idleness(row, before, closed, passed_before, readings.stream_before[order])
+            was_idle = self.grid.is_idle(before, readings.stream_before[order])
+            if was_idle.any():
+                closed, idle = self._closed_by_idleness(row, before, closed, passed_before, was_idle)
         closed = running_max(closed, row)
         on_time = bucket > closed
         self._begin_new_assets(row[starts], ts[starts])
@@ -164,15 +167,15 @@ class WindowStore:
     # ------------------------------------------------------------------------------------------ one batch
 
     def _may_be_idle(self, before: Ints, stream: Ints) -> bool:
-        """Whether any asset of a batch could have been idle before one of its readings: nearly always none."""
+        """Whether an asset may have been idle before one of these readings; where batches are short, none was."""
         seen = before[before != LOWEST]
         return bool(len(seen)) and int(seen.min()) + self.grid.idle_limit < int(stream.max())
 
     def _closed_by_idleness(
-        self, row: Ints, before: Ints, closed: Ints, passed: Ints, stream: Ints
+        self, row: Ints, before: Ints, closed: Ints, passed: Ints, was_idle: Bools
     ) -> tuple[Ints, list[IdleClose]]:
         """Last bucket closed just before each reading (N,), and the closes by idleness between the readings."""
-        covering = np.where(self.grid.is_idle(before, stream), self.grid.covering(before), LOWEST)
+        covering = np.where(was_idle, self.grid.covering(before), LOWEST)
         after = running_max(np.maximum(closed, covering), row)
         earlier = shifted(after, segment_starts(row), self.closed[row])
         moved = np.flatnonzero(covering > np.maximum(earlier, passed))
@@ -192,16 +195,18 @@ class WindowStore:
         """
         while len(kept.row):
             first = segment_starts(kept.row)
-            self._close_passed(kept.row[first], kept.upto[first], sink)
+            rows = kept.row[first]
+            self._close_passed(rows, kept.upto[first], sink)
             beyond = kept.bucket - self.grid.base(self.closed[kept.row]) >= self.grid.length
             if not beyond.any():
                 self._scatter(self._lines, kept.row, kept)
                 return
-            now, _ = _until(beyond, first)
-            self._scatter(self._lines, kept.row[now], kept.part(now))
-            kept = kept.part(~now)
-            if len(kept.row) > 2 * self.grid.stride * np.count_nonzero(segment_starts(kept.row)):
+            if len(kept.row) > MANY_STRIDES * self.grid.stride * len(rows):
                 kept = self._place_far(kept, sink)
+            else:
+                now, _ = _until(beyond, first)
+                self._scatter(self._lines, kept.row[now], kept.part(now))
+                kept = kept.part(~now)
 
     def _place_far(self, kept: _OnTime, sink: Sink | None) -> _OnTime:
         """Place readings in stretched lines, a cacheful at a time; returns those behind a gap that is too long."""
@@ -215,7 +220,7 @@ class WindowStore:
         placed = np.zeros(len(kept.row), np.bool_)
         for low, high in pairwise(bounds.tolist()):
             placed[low:high] = self._place_stretched(kept.part(slice(low, high)), length, sink)
-        return kept.part(~placed)
+        return kept.part(slice(0) if placed.all() else ~placed)
 
     def _place_stretched(self, kept: _OnTime, length: int, sink: Sink | None) -> Bools:
         """Place readings in lines of this length, close their windows; tells which readings (N,) found room."""
@@ -224,7 +229,7 @@ class WindowStore:
         beyond = kept.bucket - self.grid.base(self.closed[kept.row]) >= length
         now, last = _until(beyond, first)
         lines = self._lines.stretched(rows, length + self.grid.length)
-        self._scatter(lines, line[now], kept.part(now))
+        self._scatter(lines, line, kept) if now.all() else self._scatter(lines, line[now], kept.part(now))
         self._close_far(lines, rows, kept.upto[last], sink)
         return now
 
@@ -239,7 +244,7 @@ class WindowStore:
             line, position, since, group, kept = (
                 line[needed], position[needed], since[needed], group[needed], kept.part(needed)
             )  # fmt: skip
-        lines.scatter(line, position, since, kept.values[kept.order], group, kept.offset)
+        lines.scatter(line, position, since, kept.values.take(kept.order, axis=0), group, kept.offset)
 
     # ------------------------------------------------------------------------------------------ closing
 
@@ -317,6 +322,8 @@ def _until(stop: Bools, first: Bools) -> tuple[Bools, Ints]:
     """Which elements (N,) stand before their segment's first stop, and each segment's first stop, else its last."""
     segment = np.cumsum(first) - 1
     last = np.r_[np.flatnonzero(first)[1:], len(first)] - 1
+    if not stop.any():
+        return np.ones(len(first), np.bool_), last
     end = last + 1
     places = np.flatnonzero(stop)
     np.minimum.at(end, segment[places], places)

@@ -45,7 +45,7 @@ class Scores:
 
     detector: str
     model_version: str
-    assets: Sequence[str] | NDArray[np.object_]
+    assets: Sequence[str]
     window_end: NDArray[np.int64]
     score: NDArray[np.float32]
     p_value: NDArray[np.float32]
