@@ -149,14 +149,15 @@ def ratios(measured: dict[str, Any]) -> str:
             )
         ),
     ]
+    titles = {each.name: each.title for each in measured["contestants"]}
     lines = [
-        f"| {mine} | {title} | {ratio:.2f} |"
+        f"| {titles[mine]} | {title} | {ratio:.2f} |"
         for mine, other, title in pairs
         if (ratio := results.ratio(mine, other)) is not None
     ]
     for mine in ARROW:
         if (ratio := results.ratio(mine, "onnxruntime", of="windows")) is not None:
-            lines.append(f"| {mine}, windows scored | ONNX Runtime alone | {ratio:.2f} |")
+            lines.append(f"| {titles[mine]}, windows scored | ONNX Runtime alone | {ratio:.2f} |")
     return (
         "\n".join(["| | against | times as much in a CPU-second |", "| --- | --- | --- |", *lines]) if lines else ""
     )
