@@ -94,8 +94,10 @@ def _read(rules: Rules, messages: Messages, group: list[_Message], dead: list[De
             if wrong[rows].any():
                 dead.append(_bad_rows(message, wrong[rows], {reason: mask[rows] for reason, mask in bad.items()}))
         columns = without(columns, np.flatnonzero(wrong[columns.row]))
-    columns.offset = np.repeat(_ints(messages.offsets, places), counts)[columns.row]
-    columns.row = columns.row - np.repeat(starts, counts)[columns.row]
+    offset, start = np.repeat(_ints(messages.offsets, places), counts), np.repeat(starts, counts)
+    every = len(columns.row) == table.num_rows
+    columns.offset = offset if every else offset[columns.row]
+    columns.row -= start if every else start[columns.row]
     return columns
 
 
@@ -203,7 +205,7 @@ def _codes(rules: Rules, column: Any, may_be_new: bool) -> tuple[Ints, dict[str,
             known[place] = rules.assets.code(name) if code is None else code
         except InvalidReading:
             full[place] = True
-    codes, no_room = known[number], full[number]
+    codes, no_room = known[number], full[number] if full.any() else np.zeros(len(number), np.bool_)
     return codes, {"no_asset": (codes < 0) & ~no_room, "too_many_assets": no_room}
 
 
@@ -231,7 +233,8 @@ def _floats(table: Any, name: str) -> Any:
 def _columns(rules: Rules, table: Any, unread: Set[str], codes: Ints, ts: Ints, bad: dict[str, Bools]) -> Columns:
     """One block a route, `row` is the place in the table; adds to `bad` the rows without known or finite values."""
     rows = len(ts)
-    routes = np.where(codes >= 0, rules.assets.routes_of(codes), UNWATCHED)
+    routes = rules.assets.routes_of(codes)
+    routes[codes < 0] = UNWATCHED
     narrow = {"channel", "value"} <= {*table.column_names, *unread}
     not_finite, unknown, no_channel = np.zeros((3, rows), np.bool_)
     channels: list[str | None] = []
@@ -241,8 +244,9 @@ def _columns(rules: Rules, table: Any, unread: Set[str], codes: Ints, ts: Ints, 
         no_channel = channel == len(channels)
     ignored = 0
     blocks = []
-    for route in np.flatnonzero(np.bincount(routes)).tolist():
-        places = np.flatnonzero(routes == route)
+    count = np.bincount(routes)
+    for route in np.flatnonzero(count).tolist():
+        places = np.arange(rows) if count[route] == rows else np.flatnonzero(routes == route)
         names = rules.routes.channels[route]
         if len(places) * len(names) > MAX_CELLS:
             raise InvalidReading(
