@@ -1,14 +1,11 @@
 """Kafka by confluent-kafka, which is librdkafka: a group member without auto-commit, and an idempotent producer."""
 
-import contextlib
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from monitor.admin import addresses
@@ -19,19 +16,25 @@ from monitor.state import Position, decode_position, encode_metadata
 from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.batches import Batches
 from monitor.transport.librdkafka import consumer_settings, producer_settings, reader_settings
+from monitor.transport.librdkafka_calls import SLICE_S, apart, end, ignore, say
+from monitor.transport.librdkafka_producer import Publisher
 from monitor.transport.member import Changes, fenced, instance_of, not_allowed, session_refused
 
 # So many messages are taken at a time: the objects that are made of them are freed again before the next ones are
 # made, and so stay in the processor's cache (20,000 at a time take half as much CPU time again, measured).
 ASK_MOST = 1000
-SLICE_S = 0.5  # librdkafka sees no signals while it waits
 _REBALANCED = {
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError._ASSIGNMENT_LOST,
 }
+_FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL}
 _REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+
+
+class _NotSettled(RetriableError):
+    """Fenced, by this member's own earlier self."""
 
 
 class ConfluentTransport:
@@ -47,18 +50,20 @@ class ConfluentTransport:
         self._timeout_s = timeout_s or 3 * config.delivery.session_timeout_s
         self._changes = Changes()
         self._batches = Batches(config, ASK_MOST)
-        self._positions: dict[TopicPartition, int] = {}  # of the started partitions
+        self._owned: set[TopicPartition] = set()
+        self._positions: dict[TopicPartition, int] = {}  # of the started ones
+        self._member: str | None = None  # who this is in the group, by its last assignment
         self._failure: TocsinError | None = None
         self._cooperative = config.delivery.assignor == "cooperative-sticky"
-        consuming = consumer_settings(config, self._timeout_s) | {"error_cb": self._on_error}
-        self._reading = reader_settings(config, self._timeout_s) | {"error_cb": _ignore}
-        self._producing = producer_settings(config, self._timeout_s) | {"error_cb": _ignore}
+        self._consuming = consumer_settings(config, self._timeout_s) | {"error_cb": self._on_error}
+        self._reading = reader_settings(config, self._timeout_s) | {"error_cb": ignore}
+        producing = producer_settings(config, self._timeout_s) | {"error_cb": ignore}
         where = addresses(config.kafka)
         try:
-            self._consumer = Consumer(consuming)
-            self._producer: Producer | None = Producer(self._producing)
+            self._consumer = Consumer(self._consuming)
+            self._publisher = Publisher(producing, self._timeout_s)
         except (KafkaException, ValueError, TypeError) as error:
-            raise InvalidConfiguration(f"[kafka] with {where}: {_say(error)}") from None
+            raise InvalidConfiguration(f"[kafka] with {where}: {say(error)}") from None
         wait_s = min(config.kafka.get("bootstrap_timeout_ms", 1000 * self._timeout_s) / 1000, self._timeout_s)
         topic = config.topics.readings
         try:
@@ -66,27 +71,58 @@ class ConfluentTransport:
         except RetriableError:
             self.close()
             raise
-        on = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_revoke}
-        self._consumer.subscribe([topic], **on)
+        self._join()
 
     # ---------------------------------------------------------------------------------------- the group
+
+    def _join(self) -> None:
+        on = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
+        self._consumer.subscribe([self._config.topics.readings], **on)
+
+    def _settled(self) -> bool:
+        """Whether this is still who it was at its last assignment."""
+        return self._member is not None and self._consumer.memberid() == self._member
+
+    def _rejoin(self) -> None:
+        """Join with a new consumer in place of one that is fenced though nobody took its name.
+
+        Where the broker was away for a session librdkafka joins as somebody new under the same name, and whatever
+        it still sends as who it was, a commit above all, is answered as if by another process. For librdkafka that
+        is fatal. Everything is lost then, and read again from what was committed.
+        """
+        end(self._consumer.close)
+        self._leave(sorted(self._owned))
+        self._member = None
+        self._consumer = Consumer(self._consuming)
+        self._join()
+
+    def _leave(self, partitions: list[TopicPartition]) -> None:
+        gone = [where for where in partitions if where in self._owned]
+        self._owned.difference_update(gone)
+        for where in gone:
+            self._positions.pop(where, None)
+        self._changes.revoked(gone)
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
         """Take partitions over, but have nothing fetched: an offset spares the question for the committed one."""
         new = [KafkaTopicPartition(each.topic, each.partition, 0) for each in partitions]
         (consumer.incremental_assign if self._cooperative else consumer.assign)(new)
         consumer.pause(new)
-        self._changes.assigned((each.topic, each.partition) for each in new)
+        self._member = consumer.memberid()
+        came = [(each.topic, each.partition) for each in new]
+        self._owned.update(came)
+        self._changes.assigned(came)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        self._leave([(each.topic, each.partition) for each in partitions])
         if self._cooperative:
             consumer.incremental_unassign(partitions)
         else:
             consumer.unassign()
-        left = [(each.topic, each.partition) for each in partitions]
-        for where in left:
-            self._positions.pop(where, None)
-        self._changes.revoked(left)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
+        self._member = None
+        self._on_revoke(consumer, partitions)
 
     def _on_error(self, error: KafkaError) -> None:
         """What fails in the background passes by itself, but for an error that librdkafka calls fatal."""
@@ -95,19 +131,24 @@ class ConfluentTransport:
 
     def _meant(self, error: KafkaError) -> TocsinError:
         """An error of the consumer as one of ours."""
-        if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL):
-            return fenced(self._instance)
+        if error.code() in _FENCED:
+            return fenced(self._instance) if self._settled() else _NotSettled(say(error))
         if error.code() in _REFUSED:
-            return not_allowed(_say(error))
+            return not_allowed(say(error))
         if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
             return session_refused()
-        return RetriableError(f"reading: {_say(error)}")
+        return RetriableError(f"reading: {say(error)}")
 
     # ------------------------------------------------------------------------------------------ reading
 
     def poll(self, max_wait_s: float) -> Polled:
         """Messages of the started partitions, and what a rebalance changed."""
-        return self._changes.tell(self._batches.fill(self._take, max_wait_s))
+        try:
+            messages = self._batches.fill(self._take, max_wait_s)
+        except _NotSettled:
+            self._rejoin()
+            messages = []
+        return self._changes.tell(messages)
 
     def _take(self, count: int, max_wait_s: float) -> list[Messages]:
         """At most so many messages; none where a rebalance is to be told first."""
@@ -158,7 +199,9 @@ class ConfluentTransport:
         return False
 
     def start(self, where: TopicPartition, offset: int) -> None:
-        """Begin to read here."""
+        """Begin to read here; nothing where the partition has left, as the next poll tells."""
+        if where not in self._owned:
+            return
         partition = KafkaTopicPartition(*where, offset)
         deadline = time.monotonic() + self._timeout_s
         while True:
@@ -167,7 +210,7 @@ class ConfluentTransport:
                 break
             except KafkaException as error:  # its own thread has not taken the partition over yet
                 if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
-                    raise RetriableError(f"beginning to read: {_say(error)}") from error
+                    raise RetriableError(f"beginning to read: {say(error)}") from error
                 time.sleep(0.01)
         self._positions[where] = offset
         self._consumer.resume([partition])
@@ -184,11 +227,13 @@ class ConfluentTransport:
     def _ask(self, doing: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call librdkafka, within the time limit."""
         try:
-            return _apart(self._timeout_s + 1, call, *arguments, **named)
+            return apart(self._timeout_s + 1, call, *arguments, **named)
         except KafkaException as error:
-            if error.args[0].code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL):
-                raise fenced(self._instance) from None
-            raise RetriableError(f"{doing}: {_say(error)}") from error
+            if error.args[0].code() in _FENCED:
+                if self._settled():
+                    raise fenced(self._instance) from None
+                self._rejoin()
+            raise RetriableError(f"{doing}: {say(error)}") from error
         except TimeoutError:
             raise RetriableError(f"{doing}: no answer in {self._timeout_s:g} s") from None
 
@@ -197,7 +242,7 @@ class ConfluentTransport:
         doing, asked = "reading the committed position", [KafkaTopicPartition(*where)]
         [found] = self._ask(doing, self._consumer.committed, asked, timeout=self._timeout_s)
         if found.error:
-            raise RetriableError(f"{doing}: {_say(found.error)}")
+            raise RetriableError(f"{doing}: {say(found.error)}")
         return None if found.offset < 0 else decode_position(found.offset, found.metadata or "")
 
     def bounds(self, where: TopicPartition) -> tuple[int, int]:
@@ -225,11 +270,11 @@ class ConfluentTransport:
                     elif error.code() == KafkaError._PARTITION_EOF:
                         return [(key, value) for key, value in last.items() if key is not None and value is not None]
                     else:
-                        raise RetriableError(f"reading {topic}: {_say(error)}")
+                        raise RetriableError(f"reading {topic}: {say(error)}")
                 if time.monotonic() - heard > self._timeout_s:
                     raise RetriableError(f"reading {topic}: no answer in {self._timeout_s:g} s")
         finally:
-            _end(reader.close)
+            end(reader.close)
 
     # ----------------------------------------------------------------------------------------- delivery
 
@@ -238,16 +283,16 @@ class ConfluentTransport:
     ) -> None:
         """Publish outputs, then state, so that state is never ahead of an event; then commit."""
         for messages in (outputs, state):
-            self._publish(messages)
+            self._publisher.publish(messages)
         offsets = [
             KafkaTopicPartition(*where, position.offset, encode_metadata(position))
             for where, position in positions.items()
         ]
-        if not offsets:
-            return
+        if not offsets or not self._settled():
+            return  # as in a rebalance: their next owner, or this member later, does this work again
         for found in self._ask("committing", self._commit, offsets):
             if found.error and found.error.code() not in _REBALANCED:
-                raise RetriableError(f"committing: {_say(found.error)}")
+                raise RetriableError(f"committing: {say(found.error)}")
 
     def _commit(self, offsets: list[KafkaTopicPartition]) -> Sequence[KafkaTopicPartition]:
         try:
@@ -257,87 +302,7 @@ class ConfluentTransport:
                 return ()  # the partitions have moved: their next owner does this work again
             raise
 
-    def _publish(self, messages: Sequence[Outgoing]) -> None:
-        if not messages:
-            return
-        failures: list[KafkaError] = []
-
-        def told(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failures.append(error)
-
-        deadline = time.monotonic() + self._timeout_s + 5
-        try:
-            if self._producer is None:
-                self._producer = Producer(self._producing)
-            for message in messages:
-                self._send(self._producer, message, told, deadline)
-            while self._producer.flush(SLICE_S) and time.monotonic() < deadline:
-                pass
-            if failures or len(self._producer):
-                raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))
-        except (KafkaException, BufferError) as error:
-            self._close_producer()
-            raise RetriableError(f"publishing: {_say(error)}") from error
-
-    @staticmethod
-    def _send(producer: Producer, message: Outgoing, told: Callable[..., None], deadline: float) -> None:
-        """Hand a message to the producer, waiting while its queue is full."""
-        named = {} if message.partition is None else {"partition": message.partition}
-        headers = list(message.headers)
-        while True:
-            try:
-                producer.produce(
-                    message.topic, message.value, message.key, headers=headers, on_delivery=told, **named
-                )
-                return
-            except BufferError:
-                if time.monotonic() > deadline:
-                    raise
-                producer.poll(0.1)
-
-    def _close_producer(self) -> None:
-        """After any failure comes a new producer: an idempotent one that lost a message refuses all that follow."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.purge(blocking=False)
-            _end(producer.close)
-
     def close(self) -> None:
         """Leave (a static member keeps its partitions until its session ends) and close both clients."""
-        self._close_producer()
-        _end(self._consumer.close)
-
-
-def _apart(timeout_s: float, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call in a thread, and wait at most so long.
-
-    Some calls of librdkafka take no deadline, and while one waits in the main thread no signal is seen.
-    """
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call(*arguments, **named))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future.result(timeout_s)
-
-
-def _end(close: Callable[[], Any]) -> None:
-    """Close a client, and do not wait for one that cannot."""
-    with contextlib.suppress(KafkaException, RuntimeError, TimeoutError):
-        _apart(5.0, close)
-
-
-def _ignore(error: KafkaError) -> None:
-    """Errors in the background pass by themselves; without this they would come as messages, or be printed."""
-
-
-def _say(error: object) -> str:
-    reason = error.args[0] if isinstance(error, KafkaException) and error.args else error
-    if not isinstance(reason, KafkaError):
-        return f"{type(error).__name__}: {reason}"
-    return f"{reason.name()}: {reason.str()}"
+        self._publisher.close()
+        end(self._consumer.close)
