@@ -16,6 +16,7 @@ from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
 from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
 from monitor.telemetry import EVENTS, metric_table
+from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
 from training.cli import app as train_app
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -27,6 +28,7 @@ TABLES = {
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
 }
+TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
     "readings": "readings, in any of the encodings; key: asset",
     "scores": "Arrow IPC streams, a record batch each, on their input's partition number",
@@ -78,8 +80,12 @@ def default_text(each: Any) -> str:
 
 def settings() -> str:
     parts = [
-        "### `[kafka]`\n\nAny setting of the Kafka client, by its name there, goes through to it; those that the "
-        'daemon sets itself are refused. A secret is written `{ env = "NAME" }` or `{ file = "PATH" }`.\n',
+        "### `[kafka]`\n\nAny setting of kafka-python, by its name there, goes through to it; those that the daemon "
+        'sets itself are refused. A secret is written `{ env = "NAME" }` or `{ file = "PATH" }`.\n\nWith '
+        "`delivery.client = \"confluent\"` (`pip install 'tocsin[confluent]'`) the daemon reads and writes by "
+        "librdkafka, and settings are translated; one that librdkafka has not is refused by its name. What stands in "
+        "`[kafka.librdkafka]` goes to it as it stands, by its names there, and to no other client:\n\n"
+        + table(["`[kafka]`", "librdkafka"], [[f"`{a}`", f"`{b}`"] for a, b in sorted(TRANSLATED.items())]),
         "### `[topics]`\n\nThe name of each topic: "
         + ", ".join(f'`{field.name} = "{field.default}"`' for field in msgspec.structs.fields(type(Config().topics)))
         + ".\n",
