@@ -119,7 +119,7 @@ def _opened(value: bytes, place: int, last: _Layout | None) -> _Message:
         size = unpacked_size(value)
         table = pa.ipc.open_stream(value).read_all()
         schema = table.schema
-        if last is not None and schema.equals(last.schema, check_metadata=True):
+        if last is not None and schema.equals(last.schema):
             return _Message(place, table, last, size)
         names = schema.names
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -82,9 +82,8 @@ class Decoder:
             return None
         if not any(headers):
             return self._default_type
-        return (
-            (_content_type(headers[0]) or self._default_type) if all(map(eq, headers, repeat(headers[0]))) else None
-        )
+        one = all(map(eq, headers, repeat(headers[0])))
+        return _content_type(headers[0]) or self._default_type if one else None
 
     def _content_types(
         self, values: list[bytes | None], headers: list[Headers], dead: list[DeadLetter]
