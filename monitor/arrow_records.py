@@ -16,7 +16,7 @@ from monitor.columns import EARLIEST, LATEST, NS_PER, Block, Columns, DeadLetter
 from monitor.errors import InvalidReading
 from monitor.routes import UNWATCHED
 
-GROUP_BYTES, GROUP_ROWS = 32 * 1024 * 1024, 500_000  # at most of messages that are read at once
+GROUP_BYTES, GROUP_ROWS = 8 * 1024 * 1024, 20_000  # read at once, at most: more no longer fits the cache
 _EXACT = (pa.float32(), pa.float64())
 MAX_CELLS = 16_777_216  # rows times channels of one message
 
@@ -238,7 +238,7 @@ def _columns(rules: Rules, table: Any, unread: Set[str], codes: Ints, ts: Ints, 
     narrow = {"channel", "value"} <= {*table.column_names, *unread}
     not_finite, unknown, no_channel = np.zeros((3, rows), np.bool_)
     channels: list[str | None] = []
-    channel = no_channel.astype(np.int64)
+    channel = np.empty(0, np.int64)
     if narrow:
         channels, channel = _channels(table, unread)
         no_channel = channel == len(channels)
