@@ -23,8 +23,10 @@ class Batches:
         self._mean_bytes = float(config.input.max_message_bytes)  # until a message was seen: none is larger
         self._failure: TocsinError | None = None
 
-    def fill(self, take: Callable[[int, float], list[Messages]], max_wait_s: float) -> list[Messages]:
-        """Call `take(count, wait_s)` until the batch is full or nothing is ready; only the first call waits.
+    def fill(self, take: Callable[[int, float | None], list[Messages]], max_wait_s: float) -> list[Messages]:
+        """Call `take(count, wait_s)` until the batch is full or nothing is ready; only the first one waits.
+
+        The others have no `wait_s`: they are about what the client holds ready.
 
         An error behind messages that were taken is raised by the next call: they would be lost with it.
         """
@@ -41,7 +43,7 @@ class Batches:
             if not ask:
                 break
             try:
-                taken = take(ask, 0)
+                taken = take(ask, None)
             except TocsinError as error:
                 self._failure = error
                 break

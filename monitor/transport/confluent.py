@@ -150,7 +150,7 @@ class ConfluentTransport:
             messages = []
         return self._changes.tell(messages)
 
-    def _take(self, count: int, max_wait_s: float) -> list[Messages]:
+    def _take(self, count: int, max_wait_s: float | None) -> list[Messages]:
         """At most so many messages; none where a rebalance is to be told first."""
         if self._changes:
             return []

@@ -1,5 +1,6 @@
 """How much a transport hands over at once: at once when idle, full batches within bounds when behind."""
 
+import gc
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,26 @@ def test_partition_with_a_large_backlog_does_not_starve_the_others(shared_log: L
             read[messages.partition] += len(messages.values)
     member.close()
     assert [read[partition] for partition in range(1, PARTITIONS)] == [10] * (PARTITIONS - 1)
+
+
+def test_batch_is_let_go_of_without_a_search_for_cycles(log: Log, member: Transport) -> None:
+    starts = dict.fromkeys(assigned(member).assigned, 0)
+    for where in starts:
+        member.start(where, 0)
+    gc.collect()
+    before = messages_alive()
+    gc.disable()
+    try:
+        for number in range(10):
+            log.append(0, b"%d" % number)
+            polled_until(member, lambda polled, value=b"%d" % number: value in values(polled), starts)
+        assert messages_alive() - before <= 1
+    finally:
+        gc.enable()
+
+
+def messages_alive() -> int:
+    return sum(isinstance(each, Messages) for each in gc.get_objects())
 
 
 def test_message_is_handed_over_at_once_when_idle(log: Log, member: Transport) -> None:
