@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import gc
 import os
 import signal
 import threading
@@ -19,6 +18,7 @@ from monitor.assembly import assemble, load_models
 from monitor.config import Config
 from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
 from monitor.errors import FatalError, RetriableError
+from monitor.process import settle
 from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
 from monitor.transport import Transport, clients
@@ -31,11 +31,11 @@ def serve(config: Config) -> None:
     log = configure_logging(config.telemetry.log_level)
     metrics = Metrics()
     models = {name: timed(model, metrics.inference_s) for name, model in load_models(config).items()}
+    settle()
     with stopping(log) as stopped:
         transport = connect(config, log, stopped)
         if transport is None:
             return
-        collect_rarely()
         daemon = Daemon(config, assemble(config, models), transport, log, metrics, deadletter_limit=limit(config))
         stopped.tell(daemon.stop)
         with telemetry(config, daemon) as address:
@@ -51,17 +51,6 @@ def serve(config: Config) -> None:
             if clients.checksums_are_slow(config):
                 log.warning("slow_checksums", detail="pip install crc32c")
             daemon.run()
-
-
-def collect_rarely() -> None:
-    """Have Python look for cycles among objects rarely: a batch makes many objects and no cycles.
-
-    At the default thresholds that search takes a fifth of the daemon's time (measured: 66,000 readings a
-    CPU-second with them, 86,000 without).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def timed(model: Model, histogram: Histogram) -> Model:

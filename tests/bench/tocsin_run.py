@@ -17,8 +17,9 @@ from monitor.admin import create_topics
 from monitor.assembly import Assembly, assemble, load_models
 from monitor.config import Config, parse
 from monitor.daemon import Daemon
+from monitor.process import settle
 from monitor.scoring import Floats, Model
-from monitor.service import collect_rarely, serve
+from monitor.service import serve
 from monitor.telemetry import configure_logging
 from monitor.transport import clients
 from tests.bench.measure import Meter, finish, read_job, tell
@@ -43,9 +44,9 @@ def build(config: Config, stages: Stages, batches: list[int]) -> tuple[Daemon, A
 
     log = configure_logging(config.telemetry.log_level)
     models = {name: watched(model) for name, model in load_models(config).items()}
+    settle()
     assembly, transport = assemble(config, models), clients.connect(config)
     stages.watch(assembly, transport)
-    collect_rarely()
     return Daemon(config, assembly, transport, log), assembly
 
 
