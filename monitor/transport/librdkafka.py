@@ -114,9 +114,8 @@ def reader_settings(config: Config, timeout_s: float) -> dict[str, Any]:
     return {
         "socket.timeout.ms": _within(int(timeout_s * 500), 10, 300_000),
         "fetch.wait.max.ms": _within(int(delivery.max_wait_s * 1000), 1, 300_000),
-        # Read ahead at most about one batch. Where the queue is full librdkafka looks again after so long; its
-        # default of 1 s would leave a daemon that is behind, and quicker than that, without messages.
-        "queued.min.messages": min(delivery.max_poll_records, 10_000_000),
+        # Read ahead at most about one batch, and 100,000 messages, which is its default. Where so much is held it
+        # looks again after a while; its default of 1 s would leave a daemon that is behind without messages.
         "queued.max.messages.kbytes": _within(delivery.max_batch_bytes // 1024, 1, 2_097_151),
         "fetch.queue.backoff.ms": 10,
         "fetch.max.bytes": _within(delivery.max_batch_bytes, 1_000_000, 1_000_000_000),
