@@ -30,7 +30,8 @@ def load_models(config: Config) -> dict[str, Model]:
     if not config.detectors:
         raise InvalidConfiguration("detectors: there is none; add a [[detectors]] table with name, model and assets")
     scoring = config.scoring
-    return {d.name: load_model(d.model, scoring.provider, scoring.threads) for d in config.detectors}
+    where = scoring.provider, scoring.threads, scoring.device
+    return {detector.name: load_model(detector.model, *where) for detector in config.detectors}
 
 
 def assemble(config: Config, models: dict[str, Model]) -> Assembly:

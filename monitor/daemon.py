@@ -22,6 +22,7 @@ from monitor.transport import Outgoing, TopicPartition, Transport
 
 T = TypeVar("T")
 LOOP_LIMIT_S = 60.0  # a loop that takes longer is not healthy
+REST_AFTER = 500_000  # readings
 RETRY_FIRST_S, RETRY_MOST_S = 0.2, 10.0
 
 
@@ -45,7 +46,9 @@ class Daemon:
         metrics: Metrics | None = None,
         clock: Clock | None = None,
         deadletter_limit: int = 1_048_576,
+        rest: Callable[[], None] = lambda: None,
     ) -> None:
+        """`rest` is called in the first moment without work after much of it."""
         self.metrics = metrics or Metrics()
         self._config = config
         self._assembly = assembly
@@ -55,6 +58,7 @@ class Daemon:
         self._publisher = Publisher(config, deadletter_limit)
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
+        self._rest, self._worked = rest, 0
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -91,6 +95,10 @@ class Daemon:
         started = self._clock.monotonic()
         decoded = [(each, self._assembly.decoder.decode(each)) for each in messages]
         output = self._step(decoded)
+        self._worked += output.counts.readings
+        if not messages and self._worked > REST_AFTER:
+            self._rest()
+            self._worked = 0
         if output.positions:
             self._deliver(decoded, output, started)
         elif started - self._last_commit > self._config.delivery.session_timeout_s / 2:

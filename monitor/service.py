@@ -18,7 +18,7 @@ from monitor.assembly import assemble, load_models
 from monitor.config import Config
 from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
 from monitor.errors import FatalError, RetriableError
-from monitor.process import settle
+from monitor.process import rest, settle
 from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
 from monitor.transport import Transport, clients
@@ -36,7 +36,8 @@ def serve(config: Config) -> None:
         transport = connect(config, log, stopped)
         if transport is None:
             return
-        daemon = Daemon(config, assemble(config, models), transport, log, metrics, deadletter_limit=limit(config))
+        most = limit(config)
+        daemon = Daemon(config, assemble(config, models), transport, log, metrics, deadletter_limit=most, rest=rest)
         stopped.tell(daemon.stop)
         with telemetry(config, daemon) as address:
             log.info(

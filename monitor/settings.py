@@ -86,6 +86,7 @@ class Scoring(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["auto", "cpu", "cuda"],
         Meta(description="What runs the models; auto: CUDA where a device answers, else the CPU."),
     ] = "auto"
+    device: Annotated[Annotated[int, Meta(ge=0)], Meta(description="Which CUDA device, counted from 0.")] = 0
     threads: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="Threads of one model call; 0: as many as there are cores.")
     ] = 1

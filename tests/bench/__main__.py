@@ -100,7 +100,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 {"load": load, **latency.measure(bootstrap, model, load * capacity, *seconds)} for load in loads
             ]
         if "memory" in parts:
-            assets = (100, 50_000) if options.quick else (100, 10_000, 100_000)
+            assets = (100, 100_000) if options.quick else (100, 10_000, 100_000)
             measured["memory"] = memory.grow(bootstrap, model, assets)
     return measured
 

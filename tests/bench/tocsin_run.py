@@ -17,7 +17,7 @@ from monitor.admin import create_topics
 from monitor.assembly import Assembly, assemble, load_models
 from monitor.config import Config, parse
 from monitor.daemon import Daemon
-from monitor.process import settle
+from monitor.process import rest, settle
 from monitor.scoring import Floats, Model
 from monitor.service import serve
 from monitor.telemetry import configure_logging
@@ -47,7 +47,7 @@ def build(config: Config, stages: Stages, batches: list[int]) -> tuple[Daemon, A
     settle()
     assembly, transport = assemble(config, models), clients.connect(config)
     stages.watch(assembly, transport)
-    return Daemon(config, assembly, transport, log), assembly
+    return Daemon(config, assembly, transport, log, rest=rest), assembly
 
 
 def throughput(config: Config, job: dict[str, Any]) -> None:
