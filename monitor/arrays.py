@@ -27,19 +27,10 @@ def running_max(values: Ints, segment: Ints) -> Ints:
     return result
 
 
-def segment_starts(segment: Ints) -> Bools:
-    """True where a run of equal numbers begins: (N,) -> (N,)."""
-    starts = np.ones(len(segment), np.bool_)
-    np.not_equal(segment[1:], segment[:-1], out=starts[1:])
-    return starts
-
-
-def shifted(values: Ints, starts: Bools, at_start: Ints) -> Ints:
-    """Each element's predecessor within its segment, `at_start` where it is the first: (N,) -> (N,)."""
-    previous = np.empty_like(values)
-    previous[1:] = values[:-1]
-    previous[starts] = at_start[starts]
-    return previous
+def segment_bounds(segment: Ints) -> tuple[Ints, Ints]:
+    """Places of the first and of the last element of each run of equal numbers: (N,) -> 2 x (runs,); N > 0."""
+    first = np.append(0, np.flatnonzero(segment[1:] != segment[:-1]) + 1)
+    return first, np.append(first[1:], len(segment)) - 1
 
 
 def ranges(counts: Ints) -> Ints:
@@ -50,9 +41,10 @@ def ranges(counts: Ints) -> Ints:
 
 def sorted_order(keys: Ints) -> Ints:
     """Places that sort small keys (N,), equal ones in the order in which they stand: `argsort`, five times faster."""
-    place = np.arange(len(keys))
     if (keys[1:] >= keys[:-1]).all():
-        return place
+        return np.arange(len(keys))
     bits = len(keys).bit_length()
-    order: Ints = np.sort((keys << bits) | place) & ((1 << bits) - 1)
+    mixed = (keys << bits) | np.arange(len(keys))
+    short = int(keys.max()).bit_length() + bits <= 32  # which sort faster still
+    order: Ints = np.sort(mixed.astype(np.uint32) if short else mixed).astype(np.int64) & ((1 << bits) - 1)
     return order

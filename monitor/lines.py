@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from monitor.arrays import HIGHEST, Bools, Ints
+from monitor.arrays import HIGHEST, Bools, Ints, segment_bounds
 
 Floats = NDArray[np.float32]
 # A slice of the windows that are offered and the array (b, W, C) to copy them into.
@@ -56,7 +56,11 @@ class Lines:
 
         since: (N,) event time since the bucket began, ns; group: (N,) the bucket's group, from the line's base.
         """
-        np.minimum.at(self.oldest.reshape(-1), line * self.oldest.shape[1] + group, offset)
+        if not len(line):
+            return
+        lowest, place = self.oldest.reshape(-1), line * self.oldest.shape[1] + group
+        first, _ = segment_bounds(place)  # offsets rise within a line
+        np.minimum.at(lowest, place[first], offset[first])
         bucket = line * self.length + position
         held = self.held.reshape(-1)
         known = held[bucket]

@@ -171,7 +171,7 @@ class PartitionState:
         refill = int(part.offset[0]) < self._committed.offset
         out.readings += 0 if refill else len(part.ts)
         after = np.maximum.accumulate(np.maximum(part.ts, self._stream))
-        before = np.r_[self._stream, after[:-1]]
+        before = np.append(self._stream, after[:-1])
         self._stream = int(after[-1])
         for detector, sink in zip(self._detectors, sinks, strict=True):
             readings = self._readings(detector, part, before)
@@ -195,6 +195,8 @@ class PartitionState:
             index = np.concatenate([places for places, _ in blocks])
             order = np.argsort(index)
             index, matrix = index[order], np.concatenate([values for _, values in blocks])[order]
+        if len(index) == len(part.ts):  # all of them, in order
+            return Readings(self._rows(detector, part.code), part.ts, matrix, part.offset, before)
         rows = self._rows(detector, part.code[index])
         return Readings(rows, part.ts[index], matrix, part.offset[index], before[index])
 

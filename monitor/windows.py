@@ -20,11 +20,10 @@ from monitor.arrays import (
     Ints,
     ranges,
     running_max,
-    segment_starts,
-    shifted,
+    segment_bounds,
     sorted_order,
 )
-from monitor.grid import NEVER, Grid
+from monitor.grid import Grid
 from monitor.lines import Copy, Floats, Lines, resized
 
 CLOSED_AT_ONCE = 512  # lines; what they hold then stays in the processor's cache
@@ -118,32 +117,29 @@ class WindowStore:
         `stream` is the partition's stream time after the batch. Without a sink this is a refill: no window is made,
         and stream time closes nothing, since those closes are known from the state topic (`close_to`).
         """
+        if not len(readings.row):
+            return Placed([] if sink is None else self._close_idle(stream, sink), 0)
         order = sorted_order(readings.row)
         row, ts, offset = readings.row[order], readings.ts[order], readings.offset[order]
-        bucket, starts = self.grid.bucket(ts), segment_starts(row)
-        highest_before = self.highest[row]
-        highest = running_max(np.where(starts, np.maximum(ts, highest_before), ts), row)
-        before = shifted(highest, starts, highest_before)
+        first, last = segment_bounds(row)
+        rows, bucket = row[first], self.grid.bucket(ts)
+        self._begin_new_assets(rows, ts[first])
+        known = self.highest[rows]
+        highest = running_max(_with(ts, first, np.maximum(ts[first], known)), row)
+        before = _shifted(highest, first, known)
         passed = self.grid.closed_by(highest)
-        passed_before = shifted(passed, starts, self.grid.closed_by(highest_before))
-        closed, idle = np.maximum(passed_before, self.closed[row]), list[IdleClose]()
+        closed = np.maximum(_shifted(passed, first, self.grid.closed_by(known)), self.closed[row])
+        idle: list[IdleClose] = []
         if sink is not None and self._may_be_idle(before, readings.stream_before):
             was_idle = self.grid.is_idle(before, readings.stream_before[order])
             if was_idle.any():
-                closed, idle = self._closed_by_idleness(row, before, closed, passed_before, was_idle)
-        closed = running_max(closed, row)
-        on_time = bucket > closed
-        self._begin_new_assets(row[starts], ts[starts])
-        upto = np.maximum(closed, passed)
-        rose = ts > before
-        self._highest_offset[row[rose]] = offset[rose]  # of repeated rows the last is kept
-        last = np.roll(starts, -1)  # a run ends where the next begins
-        self.highest[row[last]] = highest[last]
-        self._idle_from = min(self._idle_from, int(highest[last].min(initial=HIGHEST - NEVER)) + self.grid.idle_limit)
-        kept = _OnTime(row, ts, bucket, readings.values, order, offset, upto)
+                closed, idle = self._closed_by_idleness(row, before, closed, first, was_idle)
+        self._note_highest(row, offset, ts > before, rows, highest[last], offset[last])
+        self._needed_offset[rows] = np.minimum(self._needed_offset[rows], offset[first])
+        kept = _OnTime(row, ts, bucket, readings.values, order, offset, np.maximum(closed, passed))
+        passed_last, on_time = kept.upto[last], bucket > closed
         self._place(kept if on_time.all() else kept.part(on_time), sink)
-        np.minimum.at(self._needed_offset, row, offset)  # until a close a low offset may be too low, never too high
-        self._close_passed(row[last], upto[last], sink)
+        self._close_passed(rows, passed_last, sink)
         if sink is not None:
             idle += self._close_idle(stream, sink)
         return Placed(idle, len(row) - int(np.count_nonzero(on_time)))
@@ -172,20 +168,29 @@ class WindowStore:
         return bool(len(seen)) and int(seen.min()) + self.grid.idle_limit < int(stream.max())
 
     def _closed_by_idleness(
-        self, row: Ints, before: Ints, closed: Ints, passed: Ints, was_idle: Bools
+        self, row: Ints, before: Ints, closed: Ints, first: Ints, was_idle: Bools
     ) -> tuple[Ints, list[IdleClose]]:
         """Last bucket closed just before each reading (N,), and the closes by idleness between the readings."""
         covering = np.where(was_idle, self.grid.covering(before), LOWEST)
         after = running_max(np.maximum(closed, covering), row)
-        earlier = shifted(after, segment_starts(row), self.closed[row])
-        moved = np.flatnonzero(covering > np.maximum(earlier, passed))
+        earlier = _shifted(after, first, self.closed[row[first]])
+        moved = np.flatnonzero(covering > np.maximum(earlier, closed))
         return after, [IdleClose(int(row[i]), int(covering[i]), int(before[i])) for i in moved]
 
-    def _begin_new_assets(self, row: Ints, ts: Ints) -> None:
+    def _begin_new_assets(self, rows: Ints, ts: Ints) -> None:
         """An asset's first reading sets where its windows begin: nothing before its watermark was ever open."""
-        new = self.closed[row] == LOWEST
+        new = self.closed[rows] == LOWEST
         if new.any():
-            self.closed[row[new]] = self.grid.closed_by(ts[new])
+            self.closed[rows[new]] = self.grid.closed_by(ts[new])
+
+    def _note_highest(self, row: Ints, offset: Ints, rose: Bools, rows: Ints, highest: Ints, last: Ints) -> None:
+        """Keep each asset's highest event time, and the offset of the reading that had it."""
+        self.highest[rows] = highest
+        self._idle_from = min(self._idle_from, int(highest.min()) + self.grid.idle_limit)
+        if rose.all():
+            self._highest_offset[rows] = last
+        else:
+            self._highest_offset[row[rose]] = offset[rose]  # of repeated rows the last is kept
 
     def _place(self, kept: _OnTime, sink: Sink | None) -> None:
         """Place readings, after closing what each asset's first one passes: it belongs to none of these windows.
@@ -194,56 +199,56 @@ class WindowStore:
         follows, in lines that are stretched where it is much.
         """
         while len(kept.row):
-            first = segment_starts(kept.row)
+            first, _ = segment_bounds(kept.row)
             rows = kept.row[first]
             self._close_passed(rows, kept.upto[first], sink)
-            beyond = kept.bucket - self.grid.base(self.closed[kept.row]) >= self.grid.length
+            base = self.grid.base(self.closed[kept.row])
+            beyond = kept.bucket - base >= self.grid.length
             if not beyond.any():
-                self._scatter(self._lines, kept.row, kept)
+                self._scatter(self._lines, kept.row, base, kept)
                 return
             if len(kept.row) > MANY_STRIDES * self.grid.stride * len(rows):
-                kept = self._place_far(kept, sink)
+                kept = self._place_far(kept, first, base, sink)
             else:
                 now, _ = _until(beyond, first)
-                self._scatter(self._lines, kept.row[now], kept.part(now))
+                self._scatter(self._lines, kept.row[now], base[now], kept.part(now))
                 kept = kept.part(~now)
 
-    def _place_far(self, kept: _OnTime, sink: Sink | None) -> _OnTime:
+    def _place_far(self, kept: _OnTime, first: Ints, base: Ints, sink: Sink | None) -> _OnTime:
         """Place readings in stretched lines, a cacheful at a time; returns those behind a gap that is too long."""
-        grid = self.grid
-        ahead = int((kept.bucket - grid.base(self.closed[kept.row])).max()) + 1
+        ahead = int((kept.bucket - base).max()) + 1
         bucket_bytes = 4 * self.channels
-        length = min(ahead, max(grid.length, STRETCHED_BYTES // bucket_bytes))
-        lines_at_once = max(STRETCHED_BYTES // (bucket_bytes * (length + grid.length)), 1)
-        number = np.cumsum(segment_starts(kept.row)) - 1
-        bounds = np.searchsorted(number, np.arange(0, number[-1] + lines_at_once + 1, lines_at_once))
-        placed = np.zeros(len(kept.row), np.bool_)
-        for low, high in pairwise(bounds.tolist()):
-            placed[low:high] = self._place_stretched(kept.part(slice(low, high)), length, sink)
-        return kept.part(slice(0) if placed.all() else ~placed)
+        length = min(ahead, max(self.grid.length, STRETCHED_BYTES // bucket_bytes))
+        lines_at_once = max(STRETCHED_BYTES // (bucket_bytes * (length + self.grid.length)), 1)
+        bounds = [*first[::lines_at_once].tolist(), len(kept.row)]
+        placed = [
+            self._place_stretched(kept.part(slice(*part)), base[slice(*part)], length, sink)
+            for part in pairwise(bounds)
+        ]
+        now = np.concatenate(placed)
+        return kept.part(slice(0) if now.all() else ~now)
 
-    def _place_stretched(self, kept: _OnTime, length: int, sink: Sink | None) -> Bools:
+    def _place_stretched(self, kept: _OnTime, base: Ints, length: int, sink: Sink | None) -> Bools:
         """Place readings in lines of this length, close their windows; tells which readings (N,) found room."""
-        first = segment_starts(kept.row)
-        rows, line = kept.row[first], np.cumsum(first) - 1
-        beyond = kept.bucket - self.grid.base(self.closed[kept.row]) >= length
-        now, last = _until(beyond, first)
+        first, last = segment_bounds(kept.row)
+        rows, line = kept.row[first], np.repeat(np.arange(len(first)), last - first + 1)
+        now, last = _until(kept.bucket - base >= length, first)
         lines = self._lines.stretched(rows, length + self.grid.length)
-        self._scatter(lines, line, kept) if now.all() else self._scatter(lines, line[now], kept.part(now))
+        if now.all():
+            self._scatter(lines, line, base, kept)
+        else:
+            self._scatter(lines, line[now], base[now], kept.part(now))
         self._close_far(lines, rows, kept.upto[last], sink)
         return now
 
-    def _scatter(self, lines: Lines, line: Ints, kept: _OnTime) -> None:
-        """Write readings into lines; those of buckets that lie between two windows are not needed."""
-        base = self.grid.base(self.closed[kept.row])
+    def _scatter(self, lines: Lines, line: Ints, base: Ints, kept: _OnTime) -> None:
+        """Write readings into lines that begin at `base`; those of buckets between two windows are not needed."""
         position = kept.bucket - base
+        if self.grid.stride > self.grid.window and (position < 0).any():
+            needed = position >= 0
+            line, base, position, kept = line[needed], base[needed], position[needed], kept.part(needed)
         group = kept.bucket // self.grid.group - base // self.grid.group
         since = kept.ts - kept.bucket * self.grid.period
-        if (position < 0).any():
-            needed = position >= 0
-            line, position, since, group, kept = (
-                line[needed], position[needed], since[needed], group[needed], kept.part(needed)
-            )  # fmt: skip
         lines.scatter(line, position, since, kept.values.take(kept.order, axis=0), group, kept.offset)
 
     # ------------------------------------------------------------------------------------------ closing
@@ -318,16 +323,30 @@ class WindowStore:
         self._needed_offset[rows] = np.minimum(self._lines.oldest[rows].min(axis=1), self._highest_offset[rows])
 
 
-def _until(stop: Bools, first: Bools) -> tuple[Bools, Ints]:
-    """Which elements (N,) stand before their segment's first stop, and each segment's first stop, else its last."""
-    segment = np.cumsum(first) - 1
-    last = np.r_[np.flatnonzero(first)[1:], len(first)] - 1
+def _with(values: Ints, places: Ints, others: Ints) -> Ints:
+    """The values (N,), but others at some places."""
+    changed = values.copy()
+    changed[places] = others
+    return changed
+
+
+def _shifted(values: Ints, first: Ints, at_first: Ints) -> Ints:
+    """Each element's predecessor (N,) in its segment; before each segment's first one stands `at_first`."""
+    previous = np.empty_like(values)
+    previous[1:] = values[:-1]
+    previous[first] = at_first
+    return previous
+
+
+def _until(stop: Bools, first: Ints) -> tuple[Bools, Ints]:
+    """Which elements (N,) stand before their segment's first stop; and each segment's first stop, else its last."""
+    end = np.append(first[1:], len(stop))
     if not stop.any():
-        return np.ones(len(first), np.bool_), last
-    end = last + 1
-    places = np.flatnonzero(stop)
+        return np.ones(len(stop), np.bool_), end - 1
+    segment = np.repeat(np.arange(len(first)), end - first)
+    last, places = end - 1, np.flatnonzero(stop)
     np.minimum.at(end, segment[places], places)
-    return np.arange(len(first)) < end[segment], np.minimum(end, last)
+    return np.arange(len(stop)) < end[segment], np.minimum(end, last)
 
 
 def history_windows(
