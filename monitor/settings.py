@@ -57,7 +57,7 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Seconds, Meta(description="A member that is silent for so long loses its partitions.")
     ] = 10.0
     max_wait_s: Annotated[Seconds, Meta(description="Longest wait for messages in one poll.")] = 0.1
-    max_poll_records: Annotated[Count, Meta(description="Most messages in one batch, when behind.")] = 20_000
+    max_poll_records: Annotated[Count, Meta(description="Most messages in one batch, when behind.")] = 50_000
     max_batch_bytes: Annotated[
         Count, Meta(description="Most bytes of messages in one batch, when behind; as many again are read ahead.")
     ] = 16_777_216
