@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
+import pyarrow as pa
+
 from monitor.assembly import assemble
 from monitor.config import parse
-from monitor.daemon import Clock, Daemon
+from monitor.daemon import REST_AFTER, Clock, Daemon
 from monitor.errors import RetriableError
 from monitor.telemetry import Metrics, configure_logging
 from monitor.transport import Outgoing
@@ -14,12 +17,13 @@ from tests import models
 
 T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
 IDLE_LIMIT_S = 30.0
+ARROW = b"application/vnd.apache.arrow.stream"
 
 
 class Plant:
     """A daemon, its log, and the hands of its clock."""
 
-    def __init__(self, transport=MemoryTransport):
+    def __init__(self, transport=MemoryTransport, rest=lambda: None):
         config = parse(
             {
                 "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S},
@@ -32,7 +36,8 @@ class Plant:
         self.transport = transport(self.broker, "tocsin.readings", "tocsin.state")
         clock = Clock(lambda: T0 + self.seconds, lambda: self.seconds)
         log = configure_logging("error")
-        self.daemon = Daemon(config, assemble(config, {"d": models.model()}), self.transport, log, Metrics(), clock)
+        made = assemble(config, {"d": models.model()})
+        self.daemon = Daemon(config, made, self.transport, log, Metrics(), clock, rest=rest)
         self.daemon.turn()  # the assignment
 
     def reads(self, partition, *seconds):
@@ -99,3 +104,25 @@ def test_what_follows_a_close_by_the_clock_is_late_or_new_and_never_scored_twice
     plant.passes(IDLE_LIMIT_S + 1)
     plant.reads(0, 8, *range(9, 14))
     assert plant.ends(0) == [3, 5, 7, 9, 11, 13]
+
+
+def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_of_it():
+    rests = []
+    plant = Plant(rest=lambda: rests.append(plant.seconds))
+    rows = 45_000
+    ts = pa.array(T0 + np.arange(rows)).cast(pa.timestamp("s", "UTC"))
+    asset = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int8), ["pump-0"])
+    batch = pa.record_batch({"asset": asset, "ts": ts, "a": np.full(rows, 0.2, np.float32)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    message = Outgoing("tocsin.readings", sink.getvalue().to_pybytes(), headers=[("content-type", ARROW)], partition=0)
+    plant.reads(1, 0)
+    plant.passes(1)
+    for _ in range(REST_AFTER // rows + 1):
+        plant.broker.append(message)
+    plant.passes(1)
+    assert rests == []
+    plant.passes(1)
+    plant.passes(1)
+    assert rests == [3]

@@ -168,6 +168,27 @@ def test_rows_are_added_while_others_have_history():
     np.testing.assert_array_equal(run.made[0, 2], [[1.0, 1.0], [2.0, 2.0]])
 
 
+def test_an_asset_takes_little_more_memory_than_its_window():
+    assets, window, channels = 1000, 64, 8
+    store = WindowStore(Grid(10**9, window, 8, lateness=10**9), channels)
+    store.add_assets(assets)
+    rows = np.arange(assets)
+    for second in range(2 * window):
+        ts = np.full(assets, second * 10**9)
+        values = np.zeros((assets, channels), np.float32)
+        store.place(Readings(rows, ts, values, rows, ts - 10**9), second * 10**9, None)
+    lines = store._lines
+    size = sum(array.nbytes for array in (lines.values, lines.held, lines.times, lines.oldest))
+    assert size < 1.15 * assets * window * channels * 4
+
+
+def test_values_of_one_bucket_from_several_readings_keep_their_own_event_times():
+    run = Run(Grid(10, 1, 1))
+    run.batch([(0, 5, [1.0, np.nan]), (0, 7, [np.nan, 2.0])])
+    run.batch([(0, 6, [3.0, 4.0]), (0, 20, [0.0, 0.0])], 2)
+    np.testing.assert_array_equal(run.made[0, 0], [[3.0, 2.0]])
+
+
 @pytest.mark.parametrize("length", [0, 1, 5, 20_000])
 def test_history_is_cut_into_the_windows_that_the_daemon_makes(length):
     ts = np.arange(length, dtype=np.int64) * 1_000_000_000
