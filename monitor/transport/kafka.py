@@ -34,6 +34,7 @@ from monitor.errors import InvalidConfiguration, RetriableError
 from monitor.state import Position, decode_position, encode_metadata
 from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.batches import Batches
+from monitor.transport.kafka_group import finish_rejoining, keep_answers, settled
 from monitor.transport.member import OURS, Changes, fenced, instance_of, not_allowed, refuse, session_refused
 
 ASSIGNORS = {
@@ -120,11 +121,12 @@ class KafkaTransport:
         except (ValueError, TypeError, AssertionError, OSError) as error:
             raise InvalidConfiguration(f"[kafka] with {where}: {error}") from None
         self._rebalances.consumer = self._consumer
+        keep_answers(self._consumer._coordinator)
         self._consumer.subscribe([config.topics.readings], listener=self._rebalances)
 
     def poll(self, max_wait_s: float) -> Polled:
         """Messages of the started partitions, and what a rebalance changed."""
-        self._finish_rejoining()
+        finish_rejoining(self._consumer._coordinator)
         return self._rebalances.changes.tell(self._batches.fill(self._take, max_wait_s))
 
     def _take(self, count: int, max_wait_s: float | None) -> list[Messages]:
@@ -157,8 +159,8 @@ class KafkaTransport:
 
         The embedded broker is such a one, and the client then asks again and again: most of a core for nothing.
         """
-        settled = self._settled()
-        if settled and not self._broker_waits:
+        at_rest = settled(self._consumer)
+        if at_rest and not self._broker_waits:
             records = self._consumer.poll(timeout_ms=0, max_records=count)
             if not records:
                 time.sleep(min(REST_S, max_wait_s))
@@ -166,24 +168,9 @@ class KafkaTransport:
         began, worked = time.monotonic(), time.process_time()
         records = self._consumer.poll(timeout_ms=int(max_wait_s * 1000), max_records=count)
         took, worked = time.monotonic() - began, time.process_time() - worked
-        if settled and not records and took > max_wait_s / 2:
+        if at_rest and not records and took > max_wait_s / 2:
             self._broker_waits = worked < took / 2
         return records
-
-    def _settled(self) -> bool:
-        """Whether the group is at rest: a member that joins is busy too, and must not be kept from it by rests."""
-        coordinator = self._consumer._coordinator
-        return bool(self._consumer.assignment()) and not coordinator.rejoining and not coordinator.need_rejoin()
-
-    def _finish_rejoining(self) -> None:
-        """Have the client end a rejoin that it has begun.
-
-        Any call lets the answer to a join arrive, and where new metadata was the cause, the client then sees no
-        need to join, never applies the answer and sends no heartbeat: it would read nothing for ever.
-        """
-        coordinator = self._consumer._coordinator
-        if coordinator.rejoining:
-            coordinator.request_rejoin()
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""

@@ -11,7 +11,7 @@ from tests.bench.workload import ASSETS, Log, configuration, fill, say
 from tests.kafka_cluster import unique
 
 PARTITIONS = 8
-HELD = 600_000  # readings that daemons may read while they wait for each other, and while the last one is measured
+HELD = 1_200_000  # readings that daemons may read while they wait for each other, and while the last one is measured
 TIMEOUT_S = 180.0
 
 

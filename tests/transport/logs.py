@@ -172,10 +172,14 @@ def values(polled: Polled) -> list[bytes | None]:
 
 
 class Worker:
-    """A member with a thread of its own, as members are processes of their own; starts all that it is given."""
+    """A member with a thread of its own, as members are processes of their own; starts all that it is given.
 
-    def __init__(self, member: Transport) -> None:
+    `busy_s`: for so long it does other work after each poll, which then waits for nothing.
+    """
+
+    def __init__(self, member: Transport, busy_s: float = 0.0) -> None:
         self.member = member
+        self._busy_s = busy_s
         self.owned: set[tuple[str, int]] = set()
         self.values: list[bytes | None] = []
         self.error: BaseException | None = None
@@ -186,13 +190,14 @@ class Worker:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                polled = self.member.poll(0.05)
+                polled = self.member.poll(0.0 if self._busy_s else 0.05)
                 self.owned -= set(polled.revoked)
                 for where in polled.assigned:
                     position = self.member.committed(where)
                     self.member.start(where, position.offset if position else 0)
                 self.owned |= set(polled.assigned)
                 self.values += values(polled)
+                self._stop.wait(self._busy_s)
         except BaseException as error:
             self.error = error
         finally:
@@ -207,9 +212,9 @@ class Worker:
 
 
 @contextmanager
-def working(*members: Transport) -> Iterator[list[Worker]]:
+def working(*members: Transport, busy_s: float = 0.0) -> Iterator[list[Worker]]:
     """Members at work until the end of the block."""
-    workers = [Worker(member) for member in members]
+    workers = [Worker(member, busy_s) for member in members]
     try:
         yield workers
     finally:

@@ -164,6 +164,12 @@ def test_two_members_share_the_partitions_and_each_has_one_owner(shared_log: Log
     assert read == sorted(str(b"%d" % partition) for partition in range(PARTITIONS))
 
 
+def test_members_that_work_while_the_group_answers_share_the_partitions_within_seconds(shared_log: Log) -> None:
+    with working(shared_log.member("one"), shared_log.member("two"), busy_s=0.3) as (one, two):
+        until(lambda: len(one.owned) == len(two.owned) == 2, "each of the two owns its half", within_s=10)
+        assert one.owned.isdisjoint(two.owned)
+
+
 def test_member_that_comes_back_under_its_name_gets_its_partitions_again(shared_log: Log) -> None:
     with working(shared_log.member("one")) as (stays,):
         until(lambda: len(stays.owned) == PARTITIONS, "the first one owns everything")
