@@ -1,4 +1,4 @@
-"""How large an Arrow stream becomes when it is unpacked, read from its metadata before anything is unpacked.
+"""The messages of an Arrow stream, and how large they become when they are unpacked, which their metadata tells.
 
 A few kilobytes can declare buffers of many gigabytes, which the reader would allocate before it looks at them.
 Layout: Arrow columnar format, "Encapsulated message format" and "Compressed buffers"; FlatBuffers internals.
@@ -14,16 +14,27 @@ UNPACKED_BYTES = 64 * 1024 * 1024  # what any message may unpack to; a larger on
 _HEADER, _BATCH_OF_DICTIONARY, _BUFFERS, _COMPRESSION = 2, 1, 2, 3  # numbers of fields in their tables
 
 
-def unpacked_size(stream: bytes) -> int:
-    """Bytes that a stream takes when unpacked; raises InvalidReading where it is more than a message may."""
+def unpacked_size(stream: bytes) -> tuple[list[pa.Message], int]:
+    """A stream's messages, and the bytes that it takes when unpacked; raises InvalidReading where these are too many.
+
+    Nothing is unpacked: the messages' buffers are parts of the stream.
+    """
     most = max(UNPACKED_BYTES, 16 * len(stream))
+    messages, size = [], 0
     try:
-        size = sum(_declared(message) for message in pa.ipc.MessageReader.open_stream(stream))
+        for message in pa.ipc.MessageReader.open_stream(stream):
+            messages.append(message)
+            size += _declared(message)
     except (struct.error, IndexError, TypeError) as error:
         raise InvalidReading("not_arrow", f"broken metadata: {error}") from None
     if size > most:
         raise InvalidReading("too_large", f"unpacks to {size} bytes, at most {most}")
-    return max(size, len(stream))
+    return messages, max(size, len(stream))
+
+
+def is_compressed(message: pa.Message) -> bool:
+    """Whether the buffers of a record batch, whose metadata was read before, are compressed."""
+    return _compressed(message.metadata.to_pybytes(), message.type) is not None
 
 
 def _declared(message: pa.Message) -> int:
@@ -33,10 +44,8 @@ def _declared(message: pa.Message) -> int:
     meta = message.metadata.to_pybytes()
     if b"experimental_compression" in meta:
         raise InvalidReading("not_arrow", "compressed as before version 1 of the format")
-    batch = _child(meta, struct.unpack_from("<I", meta)[0], _HEADER)
-    if batch is not None and message.type == "dictionary":
-        batch = _child(meta, batch, _BATCH_OF_DICTIONARY)
-    if batch is None or _field(meta, batch, _COMPRESSION) is None:
+    batch = _compressed(meta, message.type)
+    if batch is None:
         return 0
     buffers = _child(meta, batch, _BUFFERS)
     if buffers is None:
@@ -46,6 +55,14 @@ def _declared(message: pa.Message) -> int:
         for offset, length in struct.iter_unpack("<qq", _vector(meta, buffers, 16))
         if length
     )
+
+
+def _compressed(meta: bytes, kind: str) -> int | None:
+    """Where the table of a batch lies whose buffers are compressed, None where they are not."""
+    batch = _child(meta, struct.unpack_from("<I", meta)[0], _HEADER)
+    if batch is not None and kind == "dictionary":
+        batch = _child(meta, batch, _BATCH_OF_DICTIONARY)
+    return None if batch is None or _field(meta, batch, _COMPRESSION) is None else batch
 
 
 def _field(data: bytes, table: int, number: int) -> int | None:

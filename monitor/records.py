@@ -13,7 +13,7 @@ from operator import eq, itemgetter
 import numpy as np
 
 from monitor.arrays import Ints
-from monitor.arrow_records import read_arrow
+from monitor.arrow_records import ArrowReader
 from monitor.columns import (
     NS_PER,
     AssetTable,
@@ -50,6 +50,7 @@ class Decoder:
         self._default_type = CONTENT_TYPES[encoding]
         self._rules = Rules(assets, routes, NS_PER[ts_unit], int(max_ahead_s * 1e9))
         self._json = JsonReader(self._rules)
+        self._arrow = ArrowReader(self._rules)
         self._max_bytes = max_message_bytes
 
     def decode(self, messages: Messages) -> Columns:
@@ -60,7 +61,7 @@ class Decoder:
             if content_type == JSON:
                 parts.append(self._json.read(messages, places, dead))
             else:
-                parts += read_arrow(self._rules, messages, places, dead)
+                parts += self._arrow.read(messages, places, dead)
         columns = join(parts)
         columns.dead = sorted(dead, key=lambda letter: letter.index)
         return columns
