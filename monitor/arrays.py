@@ -48,3 +48,29 @@ def sorted_order(keys: Ints) -> Ints:
     short = int(keys.max()).bit_length() + bits <= 32  # which sort faster still
     order: Ints = np.sort(mixed.astype(np.uint32) if short else mixed).astype(np.int64) & ((1 << bits) - 1)
     return order
+
+
+def with_others(values: Ints, places: Ints, others: Ints) -> Ints:
+    """The values (N,), but others at some places."""
+    changed = values.copy()
+    changed[places] = others
+    return changed
+
+
+def shifted(values: Ints, first: Ints, at_first: Ints) -> Ints:
+    """Each element's predecessor (N,) in its segment; before each segment's first one stands `at_first`."""
+    previous = np.empty_like(values)
+    previous[1:] = values[:-1]
+    previous[first] = at_first
+    return previous
+
+
+def before_stop(stop: Bools, first: Ints) -> tuple[Bools, Ints]:
+    """Which elements (N,) stand before their segment's first stop; and each segment's first stop, else its last."""
+    end = np.append(first[1:], len(stop))
+    if not stop.any():
+        return np.ones(len(stop), np.bool_), end - 1
+    segment = np.repeat(np.arange(len(first)), end - first)
+    last, places = end - 1, np.flatnonzero(stop)
+    np.minimum.at(end, segment[places], places)
+    return np.arange(len(stop)) < end[segment], np.minimum(end, last)

@@ -11,17 +11,19 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from monitor.arrays import (
     HIGHEST,
     LOWEST,
     Bools,
     Ints,
+    before_stop,
     ranges,
     running_max,
     segment_bounds,
+    shifted,
     sorted_order,
+    with_others,
 )
 from monitor.grid import Grid
 from monitor.lines import Copy, Floats, Lines, resized
@@ -125,10 +127,10 @@ class WindowStore:
         rows, bucket = row[first], self.grid.bucket(ts)
         self._begin_new_assets(rows, ts[first])
         known = self.highest[rows]
-        highest = running_max(_with(ts, first, np.maximum(ts[first], known)), row)
-        before = _shifted(highest, first, known)
+        highest = running_max(with_others(ts, first, np.maximum(ts[first], known)), row)
+        before = shifted(highest, first, known)
         passed = self.grid.closed_by(highest)
-        closed = np.maximum(_shifted(passed, first, self.grid.closed_by(known)), self.closed[row])
+        closed = np.maximum(shifted(passed, first, self.grid.closed_by(known)), self.closed[row])
         idle: list[IdleClose] = []
         if sink is not None and self._may_be_idle(before, readings.stream_before):
             was_idle = self.grid.is_idle(before, readings.stream_before[order])
@@ -173,7 +175,7 @@ class WindowStore:
         """Last bucket closed just before each reading (N,), and the closes by idleness between the readings."""
         covering = np.where(was_idle, self.grid.covering(before), LOWEST)
         after = running_max(np.maximum(closed, covering), row)
-        earlier = _shifted(after, first, self.closed[row[first]])
+        earlier = shifted(after, first, self.closed[row[first]])
         moved = np.flatnonzero(covering > np.maximum(earlier, closed))
         return after, [IdleClose(int(row[i]), int(covering[i]), int(before[i])) for i in moved]
 
@@ -210,7 +212,7 @@ class WindowStore:
             if len(kept.row) > MANY_STRIDES * self.grid.stride * len(rows):
                 kept = self._place_far(kept, first, base, sink)
             else:
-                now, _ = _until(beyond, first)
+                now, _ = before_stop(beyond, first)
                 self._scatter(self._lines, kept.row[now], base[now], kept.part(now))
                 kept = kept.part(~now)
 
@@ -232,7 +234,7 @@ class WindowStore:
         """Place readings in lines of this length, close their windows; tells which readings (N,) found room."""
         first, last = segment_bounds(kept.row)
         rows, line = kept.row[first], np.repeat(np.arange(len(first)), last - first + 1)
-        now, last = _until(kept.bucket - base >= length, first)
+        now, last = before_stop(kept.bucket - base >= length, first)
         lines = self._lines.stretched(rows, length + self.grid.length)
         if now.all():
             self._scatter(lines, line, base, kept)
@@ -321,59 +323,3 @@ class WindowStore:
         """Note what was closed, and the oldest offset that each row's open windows and highest event time need."""
         self.closed[rows] = targets
         self._needed_offset[rows] = np.minimum(self._lines.oldest[rows].min(axis=1), self._highest_offset[rows])
-
-
-def _with(values: Ints, places: Ints, others: Ints) -> Ints:
-    """The values (N,), but others at some places."""
-    changed = values.copy()
-    changed[places] = others
-    return changed
-
-
-def _shifted(values: Ints, first: Ints, at_first: Ints) -> Ints:
-    """Each element's predecessor (N,) in its segment; before each segment's first one stands `at_first`."""
-    previous = np.empty_like(values)
-    previous[1:] = values[:-1]
-    previous[first] = at_first
-    return previous
-
-
-def _until(stop: Bools, first: Ints) -> tuple[Bools, Ints]:
-    """Which elements (N,) stand before their segment's first stop; and each segment's first stop, else its last."""
-    end = np.append(first[1:], len(stop))
-    if not stop.any():
-        return np.ones(len(stop), np.bool_), end - 1
-    segment = np.repeat(np.arange(len(first)), end - first)
-    last, places = end - 1, np.flatnonzero(stop)
-    np.minimum.at(end, segment[places], places)
-    return np.arange(len(stop)) < end[segment], np.minimum(end, last)
-
-
-def history_windows(
-    ts: Ints, values: Floats, period_ms: int, window: int, stride: int
-) -> tuple[Ints, NDArray[np.float32]]:
-    """All windows of one asset's history, by the code that the daemon runs.
-
-    ts: (N,) event times, ns, in any order; values: (N, C), NaN where missing. Returns window ends (B,), ns, and
-    windows (B, W, C). Those without any reading are not made; the last one covers the last reading.
-    """
-    grid = Grid(period_ms * 1_000_000, window, stride)
-    store = WindowStore(grid, values.shape[1])
-    store.add_assets(1)
-    ends: list[Ints] = []
-    windows: list[Floats] = []
-
-    def keep(rows: Ints, bucket: Ints, copy: Copy) -> None:
-        ends.append(grid.window_end(bucket))
-        windows.append(np.empty((len(rows), window, values.shape[1]), np.float32))
-        copy(slice(None), windows[-1])
-
-    order = np.argsort(ts, kind="stable")
-    ts, values = np.asarray(ts, np.int64)[order], np.asarray(values, np.float32)[order]
-    number = np.arange(len(ts))
-    readings = Readings(np.zeros(len(ts), np.int64), ts, values, number, np.full(len(ts), LOWEST))
-    store.place(readings, LOWEST, keep)
-    store.close_all(keep)
-    if not ends:
-        return np.empty(0, np.int64), np.empty((0, window, values.shape[1]), np.float32)
-    return np.concatenate(ends), np.concatenate(windows)

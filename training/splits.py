@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import InvalidData
-from monitor.windows import history_windows
+from monitor.history import history_windows
 from training.data import DataSet, History
 
 TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"

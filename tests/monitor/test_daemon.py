@@ -17,7 +17,6 @@ from tests import models
 
 T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
 IDLE_LIMIT_S = 30.0
-ARROW = b"application/vnd.apache.arrow.stream"
 
 
 class Plant:
@@ -116,7 +115,8 @@ def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_o
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    message = Outgoing("tocsin.readings", sink.getvalue().to_pybytes(), headers=[("content-type", ARROW)], partition=0)
+    headers = [("content-type", b"application/vnd.apache.arrow.stream")]
+    message = Outgoing("tocsin.readings", sink.getvalue().to_pybytes(), headers=headers, partition=0)
     plant.reads(1, 0)
     plant.passes(1)
     for _ in range(REST_AFTER // rows + 1):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from monitor.arrays import LOWEST
 from monitor.grid import Grid
-from monitor.windows import Readings, WindowStore, history_windows
+from monitor.history import history_windows
+from monitor.windows import Readings, WindowStore
 from tests.naive import NaiveWindows
 
 CHANNELS = 2

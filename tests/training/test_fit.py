@@ -15,9 +15,9 @@ import pytest
 import monitor
 from monitor.calibration import p_values
 from monitor.errors import InvalidConfiguration, InvalidData
+from monitor.history import history_windows
 from monitor.modelfile import INPUT, METADATA_KEY, current_version, parse_metadata, resolve_model
 from monitor.scoring import load_model
-from monitor.windows import history_windows
 from training import cli
 from training.data import load
 from training.fit import FitArgs, Fitted, check, fit
