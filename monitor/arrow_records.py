@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from monitor.arrays import Bools, Ints
 from monitor.arrow_frames import Framed, Frames
+from monitor.arrow_in_place import read_in_place
 from monitor.arrow_size import is_compressed, unpacked_size
 from monitor.arrow_values import is_plain, is_text, read_codes, read_columns, read_times
 from monitor.columns import Columns, DeadLetter, Messages, Rules, without
@@ -31,13 +32,16 @@ class _Layout:
 
 @dataclass(slots=True)
 class _Message:
-    """A message that was opened: its place, its table, the bytes that it takes, whether it may frame others."""
+    """A message that was opened: its place, its table, the bytes that it takes.
+
+    `body` are the buffers of its one record batch, None where there are several or they are compressed.
+    """
 
     place: int
     table: Any
     layout: _Layout
     size: int
-    may_frame: bool
+    body: Any
 
 
 class ArrowReader:
@@ -53,22 +57,22 @@ class ArrowReader:
         parts: list[Columns] = []
         self._lessons = _LESSONS
         found = ((place, self._frames.find(messages.values[place] or b"", place)) for place in places.tolist())
-        for route, some in groupby(found, lambda each: each[1] and each[1].route):
-            if route is None:
-                parts += self._read_others(messages, [place for place, _ in some], dead)
-            else:
+        for is_framed, some in groupby(found, lambda each: each[1] is not None):
+            if is_framed:
                 parts += self._read_framed(messages, [framed for _, framed in some if framed], dead)
+            else:
+                parts += self._read_others(messages, [place for place, _ in some], dead)
         return parts
 
     def _read_framed(self, messages: Messages, run: list[Framed], dead: list[DeadLetter]) -> Iterator[Columns]:
-        """Columns of messages of known frames and one route; those with bad rows are read as all others are."""
-        columns, sound = self._frames.read(messages, run)
+        """Columns of messages of known frames; those with bad rows are read as all others are."""
+        columns, sound = read_in_place(self._rules, messages, run)
         if sound.all():
             yield columns
             return
         for good, some in groupby(zip(sound.tolist(), run, strict=True), lambda each: each[0]):
             if good:
-                yield self._frames.read(messages, [framed for _, framed in some])[0]
+                yield read_in_place(self._rules, messages, [framed for _, framed in some])[0]
             else:
                 yield from self._read_others(messages, [framed.place for _, framed in some], dead)
 
@@ -112,9 +116,9 @@ class ArrowReader:
     def _learn(self, messages: Messages, group: list[_Message]) -> None:
         """Learn the frames of messages that were verified."""
         for message in group:
-            if message.may_frame and self._lessons:
+            if message.body is not None and self._lessons:
                 self._lessons -= 1
-                self._frames.learn(messages.values[message.place] or b"", message.table)
+                self._frames.learn(messages.values[message.place] or b"", message.table, message.body)
 
 
 def _read(rules: Rules, messages: Messages, group: list[_Message], dead: list[DeadLetter]) -> Columns:
@@ -161,15 +165,16 @@ def _opened(value: bytes, place: int, last: _Layout | None) -> _Message:
     """A message whose columns are those of a reading; `last` is the layout of the message before it."""
     try:
         parts, size = unpacked_size(value)
+        one = [part.type for part in parts] == ["schema", "record batch"] and not is_compressed(parts[1])
+        body = parts[1].body if one else None
         table = pa.ipc.open_stream(value).read_all()
         schema = table.schema
-        may_frame = [part.type for part in parts] == ["schema", "record batch"] and not is_compressed(parts[1])
         if last is not None and schema.equals(last.schema):
-            return _Message(place, table, last, size, may_frame)
+            return _Message(place, table, last, size, body)
         names = schema.names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidReading("not_arrow", str(error)[:200]) from None
-    return _Message(place, table, _layout(schema, names), size, may_frame)
+    return _Message(place, table, _layout(schema, names), size, body)
 
 
 def _layout(schema: Any, names: list[str]) -> _Layout:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor import arrow_frames
 from monitor.columns import join
 from monitor.records import JSON
 from tests.monitor.test_records_together import (
@@ -52,7 +53,7 @@ def in_place(reader, value):
 def check(first, *then):
     """Messages after the first give what they give one by one where no frame is learnt; which frames are known."""
     taught, untaught = knowing(), knowing()
-    untaught._arrow._frames.learn = lambda value, table: None
+    untaught._arrow._frames.learn = lambda value, table, body: None
     for reader in (taught, untaught):
         reader.decode(messages([first[1]], [ARROW]))
     found = [in_place(taught, value) for _, value in then]
@@ -73,6 +74,9 @@ SAME_FRAME = {
     "extra values": ((*PUMPS,), {"z": floats([1, 2, 3], pa.int8()), "a": A, "y": B}),
     "extra columns of other types": ((*PUMPS,), {"a": A, "mode": ["x", "yy", "z"], "on": [True, False, True]}),
     "three channels": (("fan-1", "fan-1", "fan-2"), {"b": A, "c d": A, "é": A}),
+    "two routes": (("pump-1", "fan-1", "pump-2"), {"a": A, "z": A, "b": B}),
+    "somebody's and nobody's": (("valve-1", "pump-1", "fan-1"), {"b": B, "a": A}),
+    "nobody's": (("valve-1", "valve-1", "valve-1"), {"b": B, "z": A}),
     "large texts": ((*PUMPS,), {"asset": pa.large_string(), "a": A}),
     "times as integers": ((*PUMPS,), {"time": pa.int64(), "a": A}),
     "times in seconds": ((*PUMPS,), {"time": pa.timestamp("s"), "ts": [T0 // 1000 * 1000] * 3, "a": A}),
@@ -93,8 +97,7 @@ NOT_IN_PLACE = {
     "16 bits": several(*PUMPS, a=floats(np.float16([1, 2, 3]), pa.float16())),
     "booleans": several(*PUMPS, a=floats([True, False, True], pa.bool_())),
     "no channel": several(*PUMPS, z=A),
-    "two routes": several("pump-1", "fan-1", "pump-1", a=A, b=B),
-    "nobody's": several("valve-1", "valve-1", a=A.slice(1)),
+    "no channel of one of two routes": several("pump-1", "fan-1", "pump-1", a=A),
     "several batches": rows(0, "pump-1", "pump-2", "pump-1", "pump-2"),
     "no rows": rows(0),
     "compressed": arrow("lz4", asset=PUMPS, ts=np.arange(T0, T0 + 3), a=A),
@@ -154,15 +157,27 @@ def test_damaged_message_gives_the_same_whether_its_frame_is_known_or_not(data):
     check(usual, usual, (ARROW, bytes(damaged)), usual)
 
 
-def test_what_is_remembered_is_bounded():
+def test_message_with_the_same_head_and_another_end_takes_the_place_of_the_one_before_it():
+    usual = several(*PUMPS, a=A)
+    longer, shorter = (ARROW, usual[1] + b"rest"), (ARROW, usual[1][:-8])
+    for first, then in [(usual, longer), (longer, usual), (usual, shorter), (shorter, usual)]:
+        assert check(first, then) == [False]
+        reader = knowing()
+        reader.decode(messages([first[1], then[1]], [ARROW] * 2))
+        assert in_place(reader, then[1])
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(arrow_frames, "_FRAMES_BYTES", 50_000)
     reader = decoder()
     for count in range(1, 300):
         names = [f"pump-{i}" for i in range(count)]
         message = arrow_once(names)
         for _ in range(2):
             assert len(reader.decode(messages([message], [ARROW])).ts) == count
-    assert 0 < len(reader._arrow._frames._frames) <= 64
-    assert 0 < len(reader._arrow._frames._sequences) <= 32
+    frames = reader._arrow._frames
+    assert 0 < sum(map(len, frames._frames)) <= 50_000
+    assert 0 < len(frames._sequences) <= 32
 
 
 def arrow_once(names):
