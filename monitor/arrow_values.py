@@ -13,7 +13,7 @@ from monitor.columns import EARLIEST, LATEST, NS_PER, Block, Columns, Rules, wit
 from monitor.errors import InvalidReading
 from monitor.routes import UNWATCHED
 
-EXACT = (pa.float32(), pa.float64())
+_EXACT = (pa.float32(), pa.float64())
 MAX_CELLS = 16_777_216  # rows times channels of one message
 
 
@@ -82,8 +82,8 @@ def _floats(table: Any, name: str) -> Any:
     column = table[name]
     if not is_number(column.type):
         raise InvalidReading("wrong_type", f"`{name}` is {column.type}, not a number")
-    if column.type in EXACT and not column.null_count:
-        return column.to_numpy()
+    if column.type in _EXACT:
+        return _filled(column, np.nan).to_numpy()
     return np.asarray(_filled(column.cast(pa.float64(), safe=False), np.nan), np.float64)
 
 
@@ -151,11 +151,13 @@ def _wide_values(
     if wrong := unread & set(names):
         raise InvalidReading("wrong_type", f"`{min(wrong)}` is not a number")
     present = set(table.column_names)
-    values = np.full((len(places), len(names)), np.nan, np.float32)
+    values = np.empty((len(places), len(names)), np.float32)
     every = len(places) == table.num_rows
     with np.errstate(over="ignore"):
         for column, name in enumerate(names):
-            if name in present:
+            if name not in present:
+                values[:, column] = np.nan
+            else:
                 values[:, column] = _floats(table, name) if every else _floats(table, name)[places]
     unused = [name for name in present - set(names) - {"asset", "ts"} if is_number(table.schema.field(name).type)]
     return values, len(unused) * len(places)
