@@ -12,7 +12,7 @@ import pyarrow as pa
 from monitor.arrays import Bools, Ints
 from monitor.arrow_frames import Framed, Frames
 from monitor.arrow_in_place import read_in_place
-from monitor.arrow_size import is_compressed, unpacked_size
+from monitor.arrow_size import is_compressed, checked_messages
 from monitor.arrow_values import is_plain, is_text, read_codes, read_columns, read_times
 from monitor.columns import Columns, DeadLetter, Messages, Rules, without
 from monitor.errors import InvalidReading
@@ -34,14 +34,14 @@ class _Layout:
 class _Message:
     """A message that was opened: its place, its table, the bytes that it takes.
 
-    `body` are the buffers of its one record batch, None where there are several or they are compressed.
+    `batch` is its one record batch as it lies in the stream, None where there are several or dictionaries.
     """
 
     place: int
     table: Any
     layout: _Layout
     size: int
-    body: Any
+    batch: Any
 
 
 class ArrowReader:
@@ -116,9 +116,9 @@ class ArrowReader:
     def _learn(self, messages: Messages, group: list[_Message]) -> None:
         """Learn the frames of messages that were verified."""
         for message in group:
-            if message.body is not None and self._lessons:
+            if message.batch is not None and self._lessons and not is_compressed(message.batch):
                 self._lessons -= 1
-                self._frames.learn(messages.values[message.place] or b"", message.table, message.body)
+                self._frames.learn(messages.values[message.place] or b"", message.table, message.batch.body)
 
 
 def _read(rules: Rules, messages: Messages, group: list[_Message], dead: list[DeadLetter]) -> Columns:
@@ -164,17 +164,16 @@ def _bad_rows(message: _Message, wrong: Bools, bad: dict[str, Bools]) -> DeadLet
 def _opened(value: bytes, place: int, last: _Layout | None) -> _Message:
     """A message whose columns are those of a reading; `last` is the layout of the message before it."""
     try:
-        parts, size = unpacked_size(value)
-        one = [part.type for part in parts] == ["schema", "record batch"] and not is_compressed(parts[1])
-        body = parts[1].body if one else None
+        parts, size = checked_messages(value)
+        batch = parts[1] if [part.type for part in parts] == ["schema", "record batch"] else None
         table = pa.ipc.open_stream(value).read_all()
         schema = table.schema
         if last is not None and schema.equals(last.schema):
-            return _Message(place, table, last, size, body)
+            return _Message(place, table, last, size, batch)
         names = schema.names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidReading("not_arrow", str(error)[:200]) from None
-    return _Message(place, table, _layout(schema, names), size, body)
+    return _Message(place, table, _layout(schema, names), size, batch)
 
 
 def _layout(schema: Any, names: list[str]) -> _Layout:

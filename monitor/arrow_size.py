@@ -14,7 +14,7 @@ UNPACKED_BYTES = 64 * 1024 * 1024  # what any message may unpack to; a larger on
 _HEADER, _BATCH_OF_DICTIONARY, _BUFFERS, _COMPRESSION = 2, 1, 2, 3  # numbers of fields in their tables
 
 
-def unpacked_size(stream: bytes) -> tuple[list[pa.Message], int]:
+def checked_messages(stream: bytes) -> tuple[list[pa.Message], int]:
     """A stream's messages, and the bytes that it takes when unpacked; raises InvalidReading where these are too many.
 
     Nothing is unpacked: the messages' buffers are parts of the stream.
