@@ -12,7 +12,7 @@ import pyarrow as pa
 from monitor.arrays import Bools, Ints
 from monitor.arrow_frames import Framed, Frames
 from monitor.arrow_in_place import read_in_place
-from monitor.arrow_size import is_compressed, checked_messages
+from monitor.arrow_size import checked_messages, is_compressed
 from monitor.arrow_values import is_plain, is_text, read_codes, read_columns, read_times
 from monitor.columns import Columns, DeadLetter, Messages, Rules, without
 from monitor.errors import InvalidReading
