@@ -1,6 +1,6 @@
 """What the daemon needs of a message log, and nothing more; every transport passes the same contract suite.
 
-At least once: `deliver` returns when the outputs are acknowledged and the positions behind them are committed.
+At least once: `deliver` returns when the outputs are acknowledged and a commit of the positions behind them is sent.
 Whatever fails before that is delivered again after a restart; event ids are the same then.
 """
 
@@ -62,7 +62,10 @@ class Transport(Protocol):
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
     ) -> None:
-        """Publish outputs, then state, then commit; returns when all is acknowledged."""
+        """Publish outputs, then state, then commit; returns when outputs and state are acknowledged.
+
+        Where the commit fails, this call or a later one raises.
+        """
 
     def close(self) -> None:
         """Leave the group and release everything; nothing is committed that was not delivered."""

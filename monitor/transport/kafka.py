@@ -16,24 +16,21 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import (
-    CommitFailedError,
     FencedInstanceIdError,
-    IllegalGenerationError,
     InvalidSessionTimeoutError,
     KafkaError,
-    RebalanceInProgressError,
     TopicAuthorizationFailedError,
-    UnknownMemberIdError,
 )
 from kafka.structs import OffsetAndMetadata
 
 from monitor.admin import addresses, client_settings
 from monitor.columns import Messages
 from monitor.config import Config
-from monitor.errors import InvalidConfiguration, RetriableError
+from monitor.errors import FencedError, InvalidConfiguration, RetriableError
 from monitor.state import Position, decode_position, encode_metadata
 from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.batches import Batches
+from monitor.transport.kafka_commits import Commits, done_within
 from monitor.transport.kafka_group import finish_rejoining, keep_answers, settled
 from monitor.transport.member import OURS, Changes, fenced, instance_of, not_allowed, refuse, session_refused
 
@@ -45,8 +42,8 @@ ASSIGNORS = {
 }
 PARTITION_BYTES = 4 * 1024 * 1024  # fetched of a partition at once: with less, large messages are slower
 ASK_MOST = 5000  # messages asked of the client at a time: each question wakes its thread
+FRESH_S = 0.005  # an answer with messages is there much sooner, measured: 1 to 3 ms
 REST_S = 0.01  # between two questions to a broker that does not wait
-_REBALANCED = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -85,6 +82,7 @@ class KafkaTransport:
         self._rebalances = _Rebalances()
         self._batches = Batches(config, ASK_MOST)
         self._broker_waits = True
+        self._stale = False  # whether messages lay ready before the poll, and no newer ones were waited for
         session_ms = int(delivery.session_timeout_s * 1000)
         settings = {
             "fetch_max_wait_ms": max(int(delivery.max_wait_s * 1000), 1),
@@ -121,17 +119,20 @@ class KafkaTransport:
         except (ValueError, TypeError, AssertionError, OSError) as error:
             raise InvalidConfiguration(f"[kafka] with {where}: {error}") from None
         self._rebalances.consumer = self._consumer
+        self._commits = Commits(self._consumer, self._instance, self._timeout_s)
         keep_answers(self._consumer._coordinator)
         self._consumer.subscribe([config.topics.readings], listener=self._rebalances)
 
     def poll(self, max_wait_s: float) -> Polled:
         """Messages of the started partitions, and what a rebalance changed."""
+        self._commits.check(wait=False)
+        self._stale = self._broker_waits and self._buffered()
         finish_rejoining(self._consumer._coordinator)
         return self._rebalances.changes.tell(self._batches.fill(self._take, max_wait_s))
 
     def _take(self, count: int, max_wait_s: float | None) -> list[Messages]:
         """At most so many messages; none where a rebalance is to be told first."""
-        if self._rebalances.changes or (max_wait_s is None and not self._buffered()):
+        if self._rebalances.changes or (max_wait_s is None and not self._buffered() and not self._freshened()):
             return []
         try:
             records = self._fetch(count, max_wait_s or 0)
@@ -154,6 +155,18 @@ class KafkaTransport:
         fetcher = self._consumer._fetcher
         return bool(fetcher._completed_fetches or fetcher._next_partition_records)
 
+    def _freshened(self) -> bool:
+        """Whether the answer to the question that the last poll asked comes at once; waits for one such a batch.
+
+        Messages that lay ready are as old as the last batch took, and those that came since are in that answer:
+        without it every second batch is a short one, and its readings wait for two others.
+        """
+        if not self._stale:
+            return False
+        self._stale = False
+        asked = list(self._consumer._fetcher._fetch_futures)
+        return bool(asked) and done_within(asked[-1], FRESH_S) and self._buffered()
+
     def _fetch(self, count: int, max_wait_s: float) -> Any:
         """Wait for records; where the broker answers empty at once instead of waiting, rest between questions.
 
@@ -174,6 +187,7 @@ class KafkaTransport:
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""
+        self._commits.check(wait=True)
         try:
             found = self._consumer.committed(KafkaTopicPartition(*where), metadata=True, timeout_ms=self._ms)
         except KafkaError as error:
@@ -228,7 +242,10 @@ class KafkaTransport:
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
     ) -> None:
-        """Publish outputs, then state, so that state is never ahead of an event; then commit."""
+        """Publish outputs, then state, so that state is never ahead of an event; then commit.
+
+        What became of the commit is told by the next call: a turn is shorter without that wait.
+        """
         for messages in (outputs, state):
             self._publish(messages)
         offsets = {
@@ -237,14 +254,7 @@ class KafkaTransport:
         }
         if not offsets:
             return
-        try:
-            self._consumer.commit(offsets, timeout_ms=self._ms)
-        except FencedInstanceIdError:
-            raise fenced(self._instance) from None
-        except _REBALANCED:
-            return  # the partitions have moved: their next owner does this work again
-        except KafkaError as error:
-            raise RetriableError(f"committing: {_say(error)}") from error
+        self._commits.send(offsets)
 
     def _publish(self, messages: Sequence[Outgoing]) -> None:
         if not messages:
@@ -283,6 +293,8 @@ class KafkaTransport:
     def close(self) -> None:
         """Leave (a static member keeps its partitions until its session ends) and close both clients."""
         self._close_producer(5)
+        with contextlib.suppress(FencedError, RetriableError):
+            self._commits.check(wait=True)
         with contextlib.suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=5000)
 

@@ -13,6 +13,7 @@ from monitor.errors import FencedError, InvalidConfiguration, RetriableError
 from monitor.state import Position
 from monitor.transport import Outgoing, Transport
 from monitor.transport.clients import connect
+from monitor.transport.kafka import KafkaTransport
 from tests.kafka_cluster import KafkaCluster
 from tests.require import require_client
 from tests.transport.logs import PARTITIONS, KafkaLog, assigned, polled_until, read_from, until, values, working
@@ -48,7 +49,7 @@ def test_broker_that_goes_away_is_an_error_that_passes_and_no_call_hangs(
         lambda: member.bounds(where),
         lambda: member.read_state(where),
         lambda: member.deliver([Outgoing(log.outputs, b"x")], [], {}),
-        lambda: member.deliver([], [], {where: Position(1, 1)}),
+        lambda: committed_now(member, where, Position(1, 1)),
     ):
         begun = time.monotonic()
         with pytest.raises(RetriableError):
@@ -81,6 +82,13 @@ def test_work_goes_on_when_the_broker_is_back(broker: EmbeddedBroker, topic: str
     log.close()
 
 
+def committed_now(member: Transport, where: tuple[str, int], position: Position) -> None:
+    """Commit, and hear what became of it: one client tells by the next call."""
+    member.deliver([], [], {where: position})
+    member.poll(0.0)
+    member.deliver([], [], {where: position})
+
+
 def delivered(member: Transport, outputs: list[Outgoing]) -> bool:
     try:
         member.deliver(outputs, [], {})
@@ -110,9 +118,52 @@ def test_member_whose_name_another_process_took_is_told_when_it_commits(
     assigned(first)
     assigned(second)
     with pytest.raises(FencedError, match="instance 'same'"):
-        first.deliver([], [], {(log.readings, 0): Position(0, 0)})
+        committed_now(first, (log.readings, 0), Position(0, 0))
     for each in (first, second):
         each.close()
+    log.close()
+
+
+@pytest.mark.kafka
+def test_commit_that_is_on_its_way_is_done_before_the_member_has_left(
+    kafka_cluster: KafkaCluster, topic: str, client: str
+) -> None:
+    log = KafkaLog(kafka_cluster.bootstrap, topic, "cooperative-sticky", client)
+    where = (log.readings, 0)
+    for offset in range(1, 6):
+        member = log.member()
+        assigned(member)
+        member.deliver([], [], {where: Position(offset, 0)})
+        member.close()
+        after = log.member()
+        assigned(after)
+        found = after.committed(where)
+        after.close()
+        assert found is not None
+        assert found.offset == offset
+    log.close()
+
+
+@pytest.mark.kafka
+def test_message_that_came_while_the_member_was_busy_is_read_with_the_one_that_lay_ready(
+    kafka_cluster: KafkaCluster, topic: str
+) -> None:
+    log = KafkaLog(kafka_cluster.bootstrap, topic, "cooperative-sticky")
+    member = log.member()
+    assert isinstance(member, KafkaTransport)
+    assigned(member)
+    member.start((log.readings, 0), 0)
+    together = 0
+    for _ in range(20):
+        until(lambda: not values(member.poll(0.01)), "everything is read, and a question left open")
+        log.append(0, b"first")
+        deadline = time.monotonic() + 0.2
+        while not member._buffered() and time.monotonic() < deadline:  # the question may have ended by itself
+            time.sleep(0.001)
+        log.append(0, b"second")
+        together += len(values(member.poll(0.1))) == 2
+    assert together > 5  # an answer that takes longer than usual is not waited for
+    member.close()
     log.close()
 
 
