@@ -25,7 +25,7 @@ from tests.bench.workload import say, train
 from tests.kafka_cluster import KafkaCluster, kafka_home
 
 PARTS = ("throughput", "two-processes", "latency", "memory")
-LATENCY_LOADS = (0.1, 0.5, 0.8)
+LOADS = (0.1, 0.5, 0.8)
 PEERS = children.ROOT / ".venv" / "peers" / "bin" / "python"
 
 
@@ -93,9 +93,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if "two-processes" in parts:
             rounds_of_two, readings = (1, 240_000) if options.quick else (sizes.rounds, 600_000)
             measured["two"] = two_processes.compare(bootstrap, model, rounds_of_two, readings)
-        capacity = measured["results"].per_wall_s("tocsin-json-kafka-python")
-        if "latency" in parts and capacity:
-            loads, seconds = ((0.5,), (10.0, 20.0)) if options.quick else (LATENCY_LOADS, (60.0, 60.0))
+        from_full_topic = measured["results"].per_wall_s("tocsin-json-kafka-python")
+        if "latency" in parts and from_full_topic:
+            if options.quick:
+                capacity, loads, seconds = latency.SHARES[-1] * from_full_topic, (0.5,), (15.0, 20.0)
+            else:
+                capacity, loads, seconds = latency.capacity(bootstrap, model, from_full_topic), LOADS, (60.0, 60.0)
             measured["latency"] = [
                 {"load": load, **latency.measure(bootstrap, model, load * capacity, *seconds)} for load in loads
             ]
