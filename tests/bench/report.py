@@ -188,7 +188,7 @@ def latency(measured: dict[str, Any]) -> str:
     return "\n".join(
         [
             "From the append of the reading that closes a window to a `read_committed` consumer having its incident, "
-            "by load, as a share of what the daemon keeps up with beside producer, broker and reader on these two cores "
+            "by load, as a share of what the daemon keeps up with beside producer, broker and reader on these cores "
             "(kafka-python; a short run takes half of what it reads from a full topic for that):",
             "",
             "| load | p50 | p99 | events |",
