@@ -67,8 +67,9 @@ class _Texts:
 
 @dataclass(slots=True)
 class _Sequence:
-    """The assets of a message's rows (R,), the bytes that tell them, and of each route its rows (n,)."""
+    """The assets of a message's rows (R,), the bytes and the type that tell them, and of each route its rows (n,)."""
 
+    kind: Any
     ends: bytes
     letters: bytes
     codes: Ints
@@ -106,7 +107,8 @@ class Frames:
         if frame is None or (size := len(frame.head) + len(frame.tail)) > _FRAME_BYTES:
             return
         known = self._frames.get(frame.head)
-        if known is None and (self._held + size > _FRAMES_BYTES or len(self._heads) >= _HEADS):
+        too_many = len(self._heads) >= _HEADS and len(frame.head) not in self._heads
+        if known is None and (self._held + size > _FRAMES_BYTES or too_many):
             self._frames.clear()
             self._heads.clear()
             self._held = 0
@@ -141,16 +143,20 @@ class Frames:
         """The assets of a message, where all are known."""
         ends, letters = value[frame.asset.ends], value[frame.asset.letters]
         known = self._sequences.get(letters[:_MARK])
-        if known is not None and known.ends == ends and known.letters == letters:
+        # Buffers may be longer than their rows need, so that equal ones may tell of more or fewer of these.
+        same = known is not None and known.kind == frame.asset.kind and len(known.codes) == frame.rows
+        if known is not None and same and known.ends == ends and known.letters == letters:
             return known
         codes = _codes(self._rules, _texts(frame.asset.kind, frame.rows, ends, letters))
         if codes.min() < 0:
             return None
         routes = self._rules.assets.routes_of(codes)
         every = np.flatnonzero(np.bincount(routes)).tolist()
-        found = _Sequence(ends, letters, codes, [(route, np.flatnonzero(routes == route)) for route in every])
+        found = _Sequence(
+            frame.asset.kind, ends, letters, codes, [(route, np.flatnonzero(routes == route)) for route in every]
+        )
         if len(ends) + len(letters) <= _SEQUENCE_BYTES:
-            if len(self._sequences) >= _SEQUENCES:
+            if letters[:_MARK] not in self._sequences and len(self._sequences) >= _SEQUENCES:
                 self._sequences.clear()
             self._sequences[letters[:_MARK]] = found
         return found

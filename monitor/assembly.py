@@ -13,7 +13,7 @@ from monitor.records import Decoder
 from monitor.routes import Routes
 from monitor.scoring import Model, load_model
 
-MAX_LATE_BUCKETS = 100_000  # that a ring keeps open for late readings
+MAX_LATE_BUCKETS = 100_000  # that a line of buckets keeps open for late readings
 
 
 @dataclass(frozen=True, slots=True)

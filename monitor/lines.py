@@ -106,7 +106,6 @@ class Lines:
     def stretched(self, line: Ints, length: int) -> "Lines":
         """Copies of some lines (n,), with room for more buckets."""
         longer = Lines(length, self.channels, *self._sizes)
-        longer.count = len(line)
         for name, fill in _EMPTY.items():
             array, room = getattr(self, name), getattr(longer, name).shape[1]
             copy = np.empty((len(line), room, *array.shape[2:]), array.dtype)

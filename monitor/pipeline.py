@@ -174,7 +174,7 @@ class Pipeline:
         self.partitions[where] = PartitionState(where, self._watching, self.assets, position, state)
 
     def revoke(self, where: TopicPartition) -> None:
-        """Let a partition go, rings and alarm state with it."""
+        """Let a partition go, windows and alarm state with it."""
         self.partitions.pop(where, None)
 
     def step(self, batches: dict[TopicPartition, tuple[Columns, int]]) -> Output:

@@ -28,9 +28,9 @@ from monitor.arrays import (
 from monitor.grid import Grid
 from monitor.lines import Copy, Floats, Lines, resized
 
-CLOSED_AT_ONCE = 512  # lines; what they hold then stays in the processor's cache
+DENSE = 32  # buckets to a reading, on average, up to which stretching pays
 MANY_STRIDES = 3  # that assets advance in a batch, on average, for lines to be stretched
-STRETCHED_BYTES = 2 * 1024 * 1024  # for lines of assets that are far behind, while a batch is placed
+CACHED_BYTES = 2 * 1024 * 1024  # of lines that are worked on at a time, so that they stay in the processor's cache
 # What takes windows that are closed: row of the asset (B,), last bucket (B,), and what copies their values.
 Sink = Callable[[Ints, Ints, Copy], None]
 
@@ -137,11 +137,11 @@ class WindowStore:
             if was_idle.any():
                 closed, idle = self._closed_by_idleness(row, before, closed, first, was_idle)
         self._note_highest(row, offset, ts > before, rows, highest[last], offset[last])
-        self._needed_offset[rows] = np.minimum(self._needed_offset[rows], offset[first])
         kept = _OnTime(row, ts, bucket, readings.values, order, offset, np.maximum(closed, passed))
         passed_last, on_time = kept.upto[last], bucket > closed
         self._place(kept if on_time.all() else kept.part(on_time), sink)
         self._close_passed(rows, passed_last, sink)
+        self._note_needed(rows)
         if sink is not None:
             idle += self._close_idle(stream, sink)
         return Placed(idle, len(row) - int(np.count_nonzero(on_time)))
@@ -209,7 +209,8 @@ class WindowStore:
             if not beyond.any():
                 self._scatter(self._lines, kept.row, base, kept)
                 return
-            if len(kept.row) > MANY_STRIDES * self.grid.stride * len(rows):
+            much = len(kept.row) > MANY_STRIDES * self.grid.stride * len(rows)
+            if much and int((kept.bucket - base).max()) * len(rows) < DENSE * len(kept.row):
                 kept = self._place_far(kept, first, base, sink)
             else:
                 now, _ = before_stop(beyond, first)
@@ -220,8 +221,8 @@ class WindowStore:
         """Place readings in stretched lines, a cacheful at a time; returns those behind a gap that is too long."""
         ahead = int((kept.bucket - base).max()) + 1
         bucket_bytes = 4 * self.channels
-        length = min(ahead, max(self.grid.length, STRETCHED_BYTES // bucket_bytes))
-        lines_at_once = max(STRETCHED_BYTES // (bucket_bytes * (length + self.grid.length)), 1)
+        length = min(ahead, max(self.grid.length, CACHED_BYTES // bucket_bytes))
+        lines_at_once = max(CACHED_BYTES // (bucket_bytes * (length + self.grid.length)), 1)
         bounds = [*first[::lines_at_once].tolist(), len(kept.row)]
         placed = [
             self._place_stretched(kept.part(slice(*part)), base[slice(*part)], length, sink)
@@ -272,8 +273,9 @@ class WindowStore:
         """Move watermarks up to the target buckets where these are ahead, a cacheful of lines at a time."""
         passed = targets > self.closed[rows]
         rows, targets = rows[passed], targets[passed]
-        for start in range(0, len(rows), CLOSED_AT_ONCE):
-            chunk = slice(start, start + CLOSED_AT_ONCE)
+        at_once = max(CACHED_BYTES // (8 * self.channels * self.grid.length), 1)
+        for start in range(0, len(rows), at_once):
+            chunk = slice(start, start + at_once)
             self._close(rows[chunk], targets[chunk], sink)
 
     def _close(self, rows: Ints, targets: Ints, sink: Sink | None) -> None:
@@ -320,6 +322,10 @@ class WindowStore:
             sink(rows, bucket, lines.copy(line, start, self.grid.window))
 
     def _closed(self, rows: Ints, targets: Ints) -> None:
-        """Note what was closed, and the oldest offset that each row's open windows and highest event time need."""
+        """Note what was closed, and what is needed from then on."""
         self.closed[rows] = targets
+        self._note_needed(rows)
+
+    def _note_needed(self, rows: Ints) -> None:
+        """Note the oldest offset that each row's open windows and highest event time need."""
         self._needed_offset[rows] = np.minimum(self._lines.oldest[rows].min(axis=1), self._highest_offset[rows])

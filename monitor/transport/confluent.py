@@ -154,9 +154,12 @@ class ConfluentTransport:
         """At most so many messages; none where a rebalance is to be told first."""
         if self._changes:
             return []
-        found = self._consumer.consume(count, 0)
-        if not found and max_wait_s:
-            found = self._consumer.consume(1, min(max_wait_s, SLICE_S))  # more than one would wait for the others too
+        try:
+            found = self._consumer.consume(count, 0)
+            if not found and max_wait_s:  # more than one would wait for the others too
+                found = self._consumer.consume(1, min(max_wait_s, SLICE_S))
+        except KafkaException as error:  # of a rebalance, whose calls are made from within
+            raise self._meant(error.args[0]) from error
         if self._failure is not None and not found:
             failure, self._failure = self._failure, None
             raise failure

@@ -43,6 +43,7 @@ ASSIGNORS = {
 PARTITION_BYTES = 4 * 1024 * 1024  # fetched of a partition at once: with less, large messages are slower
 ASK_MOST = 5000  # messages asked of the client at a time: each question wakes its thread
 FRESH_S = 0.005  # an answer with messages is there much sooner, measured: 1 to 3 ms
+CLOSE_S = 5.0  # that each part of an orderly end may take
 REST_S = 0.01  # between two questions to a broker that does not wait
 
 
@@ -246,6 +247,7 @@ class KafkaTransport:
 
         What became of the commit is told by the next call: a turn is shorter without that wait.
         """
+        self._commits.check(wait=True)  # before anything is published that would be published again for its fault
         for messages in (outputs, state):
             self._publish(messages)
         offsets = {
@@ -292,11 +294,11 @@ class KafkaTransport:
 
     def close(self) -> None:
         """Leave (a static member keeps its partitions until its session ends) and close both clients."""
-        self._close_producer(5)
+        self._close_producer(CLOSE_S)
         with contextlib.suppress(FencedError, RetriableError):
-            self._commits.check(wait=True)
+            self._commits.check(wait=True, timeout_s=CLOSE_S)
         with contextlib.suppress(KafkaError):
-            self._consumer.close(autocommit=False, timeout_ms=5000)
+            self._consumer.close(autocommit=False, timeout_ms=int(1000 * CLOSE_S))
 
 
 def _messages(where: tuple[str, int], records: Sequence[Any]) -> Messages:

@@ -35,32 +35,35 @@ class Commits:
         self.check(wait=True)
         coordinator = self._consumer._coordinator
         if coordinator.coordinator_unknown():
-            self._commit(offsets)  # to send it once the coordinator is found may be after a rebalance
+            self._commit(
+                offsets, self._timeout_s
+            )  # to send it once the coordinator is found may be after a rebalance
             return
         generation = coordinator.generation_if_stable()
         self._sent = self._consumer.commit_async(offsets, callback=_no_callback), offsets, generation
 
-    def check(self, wait: bool) -> None:
+    def check(self, wait: bool, timeout_s: float | None = None) -> None:
         """Raise FencedError or RetriableError where the last commit failed, after it was tried once more."""
+        within_s = self._timeout_s if timeout_s is None else timeout_s
         if self._sent is None:
             return
         future, offsets, generation = self._sent
         if not future.is_done:
             if not wait:
                 return
-            if not done_within(future, self._timeout_s):
-                raise RetriableError(f"committing: no answer in {self._timeout_s:g} s")
+            if not done_within(future, within_s):
+                raise RetriableError(f"committing: no answer in {within_s:g} s")
         self._sent = None
         if isinstance(future.exception, FencedInstanceIdError):
             raise fenced(self._instance)
         if future.exception is None or isinstance(future.exception, _REBALANCED):
             return  # where the partitions have moved, their next owner does this work again
         if self._consumer._coordinator.generation_if_stable() == generation:
-            self._commit(offsets)
+            self._commit(offsets, within_s)
 
-    def _commit(self, offsets: dict[Any, Any]) -> None:
+    def _commit(self, offsets: dict[Any, Any], within_s: float) -> None:
         try:
-            self._consumer.commit(offsets, timeout_ms=int(self._timeout_s * 1000))
+            self._consumer.commit(offsets, timeout_ms=int(within_s * 1000))
         except FencedInstanceIdError:
             raise fenced(self._instance) from None
         except _REBALANCED:

@@ -1,4 +1,4 @@
-"""Resident memory of a daemon by the number of its assets, rings full, allowed lateness of one bucket."""
+"""Resident memory of a daemon by the number of its assets, lines full, allowed lateness of one bucket."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from tests.bench import children
 from tests.bench.workload import CHANNELS, PARTITIONS, STRIDE, WINDOW, configuration, fill, say
 
-STEPS = WINDOW + 2 * STRIDE  # readings of each asset: its ring has gone round
+STEPS = WINDOW + 2 * STRIDE  # readings of each asset: its line has moved on
 LEAST = 1_000_000  # readings in any of the topics, so that each size sees batches as large as any other
 
 

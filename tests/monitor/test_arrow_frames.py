@@ -1,5 +1,7 @@
 """Arrow messages framed as one before them give what the same messages give where no frame is known."""
 
+import struct
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -186,3 +188,17 @@ def arrow_once(names):
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_equal_buffers_of_fewer_rows_are_read_as_so_many(first):
+    _, whole = several(*PUMPS, a=A, b=B)
+    frame = list(pa.ipc.MessageReader.open_stream(whole))[1].metadata.to_pybytes()
+    assert frame.count(struct.pack("<q", 3)) > 2  # of the batch and of its columns, no buffer's length among them
+    shorter = whole.replace(frame, frame.replace(struct.pack("<q", 3), struct.pack("<q", 2)))
+    reader, fresh = knowing(), knowing()
+    pair = [whole, shorter]
+    for value in (pair[first], pair[1 - first]) * 3:
+        read = reader.decode(messages([value], [ARROW]))
+        assert outcome(read) == outcome(fresh.decode(messages([value], [ARROW])))
+        fresh = knowing()

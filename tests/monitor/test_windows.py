@@ -106,10 +106,14 @@ def test_a_restart_anywhere_gives_the_windows_of_an_undisturbed_run(stream, data
     cut = data.draw(st.integers(0, len(readings)))
     first = Run(grid)
     closes = []  # (position, row, closed_to), as the state topic keeps them
-    for offset in range(cut):
+    offset = 0
+    while offset < cut:
+        # a close by idleness has the position of one reading
+        size = min(data.draw(st.integers(1, 20)), cut - offset) if grid.idle_limit == 10**9 else 1
         known = set(first.idle)
-        first.batch(readings[offset : offset + 1], offset)
+        first.batch(readings[offset : offset + size], offset)
         closes += [(offset, *close) for close in first.idle - known]
+        offset += size
     low = min(first.store.low_offset(), cut)
     second = Run(grid)
     for at, row, closed_to in closes:
@@ -181,6 +185,21 @@ def test_an_asset_takes_little_more_memory_than_its_window():
     lines = store._lines
     size = sum(array.nbytes for array in (lines.values, lines.held, lines.times, lines.oldest))
     assert size < 1.15 * assets * window * channels * 4
+
+
+def test_low_offset_is_that_of_the_oldest_reading_an_open_window_holds_wherever_batches_end():
+    run = Run(Grid(10, 4, 4))
+    run.batch([(0, second, [1.0, 1.0]) for second in (10, 20, 30)], 0)
+    run.batch([(0, second, [1.0, 1.0]) for second in (55, 60, 65, 70)], 20)
+    assert run.store.low_offset() == 20
+
+
+@pytest.mark.parametrize("gap", [70, 100_000])
+def test_readings_far_apart_are_placed_as_those_that_follow_each_other(gap):
+    run = Run(Grid(1, 4, 2))
+    run.batch([(0, 1000 + gap * i, [float(i), 0.0]) for i in range(300)])
+    assert len(run.made) == 2 * 299
+    assert sorted({float(np.nanmax(values[:, 0])) for values in run.made.values()}) == list(range(299))
 
 
 def test_values_of_one_bucket_from_several_readings_keep_their_own_event_times():
