@@ -14,6 +14,7 @@ from monitor.config import Config
 from monitor.errors import TocsinError
 from monitor.routes import UNWATCHED
 from monitor.scoring import Model, load_model
+from monitor.transport.clients import client_version
 
 SAMPLE = 500  # newest messages of each partition that are looked at
 
@@ -34,7 +35,10 @@ def check(config: Config) -> Iterator[Verdict]:
         yield Verdict("detectors", False, "there is none; add a [[detectors]] table")
     for detector in config.detectors:
         try:
-            models[detector.name] = model = load_model(detector.model, config.scoring.provider)
+            scoring = config.scoring
+            models[detector.name] = model = load_model(
+                detector.model, scoring.provider, scoring.threads, scoring.device
+            )
         except TocsinError as error:
             yield Verdict(f"model of {detector.name}", False, str(error))
             continue
@@ -45,6 +49,7 @@ def check(config: Config) -> Iterator[Verdict]:
             f"{meta.name} version {meta.version}, {meta.family}, {len(meta.channels)} channels, "
             f"window {meta.window} x {meta.period_ms} ms, stride {meta.stride}, on {model.provider}",
         )
+    yield _client(config)
     yield _crc32c()
     try:
         counts = partition_counts(config)
@@ -55,6 +60,13 @@ def check(config: Config) -> Iterator[Verdict]:
     yield from _topics(config, counts)
     if counts.get(config.topics.readings) and len(models) == len(config.detectors) > 0:
         yield _assets(config, models, counts[config.topics.readings])
+
+
+def _client(config: Config) -> Verdict:
+    try:
+        return Verdict("client", True, client_version(config))
+    except ModuleNotFoundError:
+        return Verdict("client", False, "confluent-kafka is not installed: pip install 'tocsin[confluent]'")
 
 
 def _crc32c() -> Verdict:
