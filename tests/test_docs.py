@@ -25,7 +25,10 @@ def test_architecture_is_at_most_1500_words():
     assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split()) <= 1500
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/reference.md", "docs/scaling.md"])
+PAGES = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/reference.md", "docs/scaling.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if not target.startswith("http")]
