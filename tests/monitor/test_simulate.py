@@ -55,10 +55,11 @@ def test_the_size_of_the_chunks_changes_nothing(chunk: int, assets: int, missing
         missing_share=missing,
     )
     at_once, in_parts = whole(plant), whole(plant, chunk)
-    np.testing.assert_array_equal(at_once.readings.values, in_parts.readings.values)
+    # NumPy's sine of an element depends on how many stand beside it, in the last bit
+    np.testing.assert_allclose(at_once.readings.values, in_parts.readings.values, rtol=3e-7)
     np.testing.assert_array_equal(at_once.readings.labels, in_parts.readings.labels)
     np.testing.assert_array_equal(at_once.readings.ts, in_parts.readings.ts)
-    np.testing.assert_array_equal(at_once.clean, in_parts.clean)
+    np.testing.assert_allclose(at_once.clean, in_parts.clean, rtol=3e-7)
 
 
 def test_a_pump_is_the_same_however_many_others_there_are() -> None:
