@@ -34,7 +34,7 @@ class Sizes:
 
 
 FULL = Sizes(5, 5, 100_000, 600_000, 200_000, 500_000, 500_000, 4_000_000, 1_500_000, 300_000)
-QUICK = Sizes(2, 1, 60_000, 200_000, 60_000, 440_000, 200_000, 1_200_000, 600_000, 100_000)
+QUICK = Sizes(2, 1, 150_000, 450_000, 50_000, 440_000, 500_000, 2_000_000, 1_500_000, 200_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def contestants() -> list[Contestant]:
         *(loop(client, decode) for client in CLIENTS for decode in (False, True)),
         onnxruntime(),
         peer("quix-state", "Quix Streams, window in its state", quix, "state"),
-        peer("quix-window", "Quix Streams, its count window", quix, "window", quick=False),
+        peer("quix-window", "Quix Streams, its count window", quix, "window"),
         peer("quix-memory", "Quix Streams, window in memory, lost by a restart", quix, "memory", quick=False),
         peer("bytewax-batch", "Bytewax, stateful_batch, lost by a restart", bytewax, "batch"),
         peer("bytewax-item", "Bytewax, stateful_flat_map, lost by a restart", bytewax, "item", quick=False),
