@@ -5,6 +5,8 @@ import ctypes
 import gc
 import sys
 
+import pyarrow as pa
+
 # Parameters of mallopt, from glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
@@ -17,6 +19,7 @@ def settle() -> None:
 
 def rest() -> None:
     """Return to the system what was freed in between what is still held; for a moment without work."""
+    pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)

@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             setup: Setup = contestants.prepare(bootstrap, model, sizes, options.peers, encodings)
             measured["results"] = contestants.compete(setup, some)
         if "two-processes" in parts:
-            rounds_of_two, readings = (3, 360_000) if options.quick else (sizes.rounds, 600_000)
+            rounds_of_two, readings = (2, 300_000) if options.quick else (sizes.rounds, 600_000)
             measured["two"] = two_processes.compare(bootstrap, model, rounds_of_two, readings)
         from_full_topic = measured["results"].per_wall_s("tocsin-json-kafka-python")
         if "latency" in parts and from_full_topic:
