@@ -29,9 +29,13 @@ def load_models(config: Config) -> dict[str, Model]:
     """The model of every detector, by its name; raises InvalidModel with the clause that a file breaks."""
     if not config.detectors:
         raise InvalidConfiguration("detectors: there is none; add a [[detectors]] table with name, model and assets")
+    return {detector.name: model_of(config, detector) for detector in config.detectors}
+
+
+def model_of(config: Config, detector: Detector) -> Model:
+    """The model of one detector, run as the configuration says; raises as `load_model` does."""
     scoring = config.scoring
-    where = scoring.provider, scoring.threads, scoring.device
-    return {detector.name: load_model(detector.model, *where) for detector in config.detectors}
+    return load_model(detector.model, scoring.provider, scoring.threads, scoring.device)
 
 
 def assemble(config: Config, models: dict[str, Model]) -> Assembly:

@@ -65,7 +65,7 @@ def columns(assembly: Assembly, recording: Recording, first_offset: int) -> Colu
     """Readings as the decoder would give them, had each been a message of its own."""
     assets = assembly.decoder.assets
     codes = np.array([assets.code(name) for name in recording.assets], np.int64)[recording.asset]
-    routes = np.array(assets.routes)[codes]
+    routes = assets.routes_of(codes)
     column = {name: number for number, name in enumerate(recording.channels)}
     blocks = []
     for route in np.unique(routes).tolist():

@@ -8,12 +8,12 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaTopicPartition
 
 from monitor.admin import addresses, client_settings, partition_counts
-from monitor.assembly import assemble
+from monitor.assembly import assemble, model_of
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import TocsinError
 from monitor.routes import UNWATCHED
-from monitor.scoring import Model, load_model
+from monitor.scoring import Model
 from monitor.transport.clients import client_version
 
 SAMPLE = 500  # newest messages of each partition that are looked at
@@ -35,10 +35,7 @@ def check(config: Config) -> Iterator[Verdict]:
         yield Verdict("detectors", False, "there is none; add a [[detectors]] table")
     for detector in config.detectors:
         try:
-            scoring = config.scoring
-            models[detector.name] = model = load_model(
-                detector.model, scoring.provider, scoring.threads, scoring.device
-            )
+            models[detector.name] = model = model_of(config, detector)
         except TocsinError as error:
             yield Verdict(f"model of {detector.name}", False, str(error))
             continue
