@@ -7,8 +7,8 @@ import msgspec
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaTopicPartition
 
-from monitor.admin import addresses, client_settings, partition_counts
 from monitor.assembly import assemble, model_of
+from monitor.cluster import addresses, client_settings, partition_counts
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import TocsinError

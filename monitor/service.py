@@ -13,8 +13,8 @@ from typing import Any
 from prometheus_client import Histogram
 
 from monitor import __version__
-from monitor.admin import max_message_bytes, partition_counts
 from monitor.assembly import assemble, load_models
+from monitor.cluster import max_message_bytes, partition_counts
 from monitor.config import Config
 from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
 from monitor.errors import FatalError, RetriableError

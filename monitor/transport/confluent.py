@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from monitor.admin import addresses
+from monitor.cluster import addresses
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration, RetriableError, TocsinError

@@ -23,7 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from monitor.admin import addresses, client_settings
+from monitor.cluster import addresses, client_settings
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import FencedError, InvalidConfiguration, RetriableError
