@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -11,19 +10,9 @@ from kafka.admin import ConfigResource, MemberToRemove
 
 from monitor.config import Config
 from monitor.errors import FatalError, InvalidConfiguration, RetriableError, TocsinError
+from monitor.topics import TopicNow
 
 _LEADER_NOT_AVAILABLE = kafka_errors.LeaderNotAvailableError.errno
-
-
-@dataclass(slots=True, frozen=True)
-class TopicNow:
-    """What the broker says of a topic at this moment: its partitions, 0 where there is no such topic, and its id.
-
-    A topic that was deleted and created anew has another id; None where the broker has no ids.
-    """
-
-    partitions: int = 0
-    id: str | None = None
 
 
 def client_settings(kafka: Mapping[str, Any], client: Any) -> dict[str, Any]:

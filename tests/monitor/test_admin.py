@@ -8,10 +8,10 @@ from kafka.admin import ConfigResource
 
 from monitor.admin import Retention, create_topics, plan_topics
 from monitor.broker import free_port
-from monitor.cluster import TopicNow, partition_counts, topics_now
+from monitor.cluster import partition_counts, topics_now
 from monitor.config import Config, Input
 from monitor.errors import FatalError, InvalidConfiguration, RetriableError
-from monitor.topics import Topics
+from monitor.topics import TopicNow, Topics
 from tests.kafka_cluster import KafkaCluster, unique
 from tests.transport.logs import until
 
