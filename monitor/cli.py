@@ -100,6 +100,24 @@ def topics(
             typer.echo(f"         warning: {warning}", err=True)
 
 
+@app.command(epilog="**Example:** `tocsin leave --instance daemon-3`")
+def leave(
+    config: ConfigFile = DEFAULT_CONFIG,
+    instance: Annotated[
+        str | None, typer.Option(help="The daemon's instance_id.", show_default="as configured")
+    ] = None,
+) -> None:
+    """Take a daemon that is gone for good out of its group: the others have its partitions at once."""
+    from monitor.cluster import remove_member
+    from monitor.config import load
+    from monitor.transport.member import instance_of
+
+    loaded = load(config)
+    name = instance or instance_of(loaded)
+    was_there = remove_member(loaded, name)
+    typer.echo(f"{name} {'has left' if was_there else 'is not in'} the group {loaded.delivery.group}")
+
+
 Speed = Annotated[
     float | None,
     typer.Option(help="Seconds of event time in a second; 1 is real time.", show_default="as fast as it goes"),

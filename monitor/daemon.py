@@ -1,14 +1,11 @@
 """The daemon: polls a transport, runs the step, delivers what it gives, and tells how it goes."""
 
-import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from monitor.assembly import Assembly
 from monitor.columns import Columns, Messages
@@ -16,14 +13,14 @@ from monitor.config import Config
 from monitor.errors import RetriableError
 from monitor.pipeline import Output
 from monitor.publish import Publisher
-from monitor.state import Position, StateEntry, StateKey, decode_entry, decode_key
+from monitor.state import Position
+from monitor.takeover import Takeover
 from monitor.telemetry import Metrics
 from monitor.transport import Outgoing, TopicPartition, Transport
+from monitor.waiting import Waiting
 
-T = TypeVar("T")
 LOOP_LIMIT_S = 60.0  # a loop that takes longer is not healthy
 REST_AFTER = 500_000  # readings
-RETRY_FIRST_S, RETRY_MOST_S = 0.2, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,9 @@ class Daemon:
         clock: Clock | None = None,
         deadletter_limit: int = 1_048_576,
         rest: Callable[[], None] = lambda: None,
+        stop: threading.Event | None = None,
     ) -> None:
-        """`rest` is called in the first moment without work after much of it."""
+        """`rest` is called in the first moment without work after much of it; `stop`, when set, ends `run`."""
         self.metrics = metrics or Metrics()
         self._config = config
         self._assembly = assembly
@@ -59,11 +57,9 @@ class Daemon:
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
         self._rest, self._worked = rest, 0
-        self._stop = threading.Event()
-
-    def stop(self) -> None:
-        """Ask `run` to finish the batch in hand and leave."""
-        self._stop.set()
+        self._stop = stop or threading.Event()
+        self._retry = Waiting(self._stop, self._tell_retry)
+        self._takeover = Takeover(config, transport, log, self.metrics, self._clock.monotonic)
 
     def missing_for_health(self) -> str:
         """What keeps the daemon from being healthy; empty when the loop makes progress."""
@@ -72,10 +68,12 @@ class Daemon:
 
     def missing_for_readiness(self) -> str:
         """What keeps the daemon from doing its work; empty when it owns partitions and is healthy."""
-        return self.missing_for_health() or ("" if self._last_record else "no partition is assigned")
+        waiting = f"waiting for the broker: {self._retry.reason}" if self._retry.reason else ""
+        unassigned = "" if self._last_record else "no partition is assigned"
+        return self.missing_for_health() or waiting or self._takeover.missing or unassigned
 
     def run(self) -> None:
-        """Loop until `stop`; whatever was read is delivered or left for the next owner."""
+        """Loop until it is stopped, and finish the batch in hand: what was read is delivered or left for the next."""
         try:
             while not self._stop.is_set():
                 self.turn()
@@ -86,11 +84,15 @@ class Daemon:
     def turn(self) -> Output:
         """One poll and what follows from it."""
         self._last_loop = self._clock.monotonic()
+        for where in self._takeover.look(list(self._last_record)):
+            if where in self._last_record:
+                self._revoke(where)
+            self._assign(where, {})
         polled = self._retry(lambda: self._transport.poll(self._config.delivery.max_wait_s))
         for where in polled.revoked if polled else ():
             self._revoke(where)
         for where in polled.assigned if polled else ():
-            self._assign(where)
+            self._assign(where, polled.gone if polled else {})
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
         started = self._clock.monotonic()
         decoded = [(each, self._assembly.decoder.decode(each)) for each in messages]
@@ -110,39 +112,22 @@ class Daemon:
 
     # ---------------------------------------------------------------------------------------- partitions
 
-    def _assign(self, where: TopicPartition) -> None:
+    def _assign(self, where: TopicPartition, gone: Mapping[TopicPartition, int | None]) -> None:
         """Take a partition over: alarm state from the state topic, windows from the low offset on."""
-        position = self._retry(lambda: self._transport.committed(where))
-        bounds = self._retry(lambda: self._transport.bounds(where))
-        entries = self._retry(lambda: self._transport.read_state(where))
-        if bounds is None or entries is None:
-            return  # stopping
-        first, end = bounds
-        position = position or Position(first, first)
-        low = min(max(position.low, first), end)
-        if low > position.low:
-            self._log.warning("refill_cut", partition=where[1], needed=position.low, first=first)
-        offset = max(min(position.offset, end), low)
-        position = Position(offset, low, position.stream)
-        self._assembly.pipeline.assign(where, position, self._state(entries))
+        resumed = self._retry(lambda: self._takeover.resume(where, gone))
+        if resumed is None:
+            return  # refused, or stopping
+        position = resumed.position
+        self._assembly.pipeline.assign(where, position, resumed.entries)
         self._transport.start(where, position.low)
         self._last_record[where] = self._clock.monotonic()
         self.metrics.assigned.set(len(self._last_record))
         self._log.info("assigned", partition=where[1], offset=position.offset, low=position.low)
 
-    def _state(self, entries: Any) -> list[tuple[StateKey, StateEntry]]:
-        """Entries of the state topic that can be read; another version's or a stranger's are skipped and told."""
-        known = []
-        for key, value in entries:
-            try:
-                known.append((decode_key(key), decode_entry(value)))
-            except msgspec.DecodeError as error:
-                self._log.warning("state_unreadable", key=key[:200].decode("utf-8", "replace"), detail=str(error))
-        return known
-
     def _revoke(self, where: TopicPartition) -> None:
         self._assembly.pipeline.revoke(where)
         self._last_record.pop(where, None)
+        self._takeover.forget(where)
         for gauge in (self.metrics.lag, self.metrics.lag_s):
             if (str(where[1]),) in gauge._metrics:
                 gauge.remove(str(where[1]))
@@ -193,19 +178,10 @@ class Daemon:
         self._transport.deliver(outputs, state, at)
         return True
 
-    def _retry(self, call: Callable[[], T]) -> T | None:
-        """Call until it succeeds, waiting longer each time; None only where the daemon is asked to stop."""
-        wait = RETRY_FIRST_S
-        while True:
-            try:
-                return call()
-            except RetriableError as error:
-                self.metrics.retries.inc()
-                self._log.warning("retrying", detail=str(error), wait_s=round(wait, 2))
-                if self._stop.wait(wait * random.uniform(0.5, 1.0)):
-                    return None
-                self._last_loop = self._clock.monotonic()
-                wait = min(2 * wait, RETRY_MOST_S)
+    def _tell_retry(self, error: RetriableError, wait_s: float) -> None:
+        self.metrics.retries.inc()
+        self._log.warning("retrying", detail=str(error), wait_s=round(wait_s, 2))
+        self._last_loop = self._clock.monotonic()
 
     def _tell(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
         """Metrics, and the one canonical log line of a batch."""

@@ -30,11 +30,13 @@ def resume(
     topic_id: str | None,
     entries: Entries,
     ran_on: str | None = None,
+    position_gone: bool = False,
 ) -> Resumed:
     """Decide where a partition goes on.
 
     bounds: the log's first offset and the one behind its last. entries: those of the state topic for this input
-    topic. ran_on: id of the topic that this process last read this partition of, where it did.
+    topic. ran_on: id of the topic that this process last read this partition of, where it did. position_gone: the
+    log did not have the offset that was to be read next.
 
     Of a topic that was created anew everything is read, with fresh windows: they depend on their log alone. An alarm
     outlives the log, since it is about the machine.
@@ -47,11 +49,11 @@ def resume(
     if was is not None:
         told.append(("topic_recreated", {"was": was, "now": topic_id}))
     elif committed is None:
-        if entries:  # there was work, and its position is forgotten
+        if entries or position_gone:  # there was work, and its position is forgotten
             told.append(("offset_gone", {"committed": None, "first": first, "end": end}))
     else:
         offset = min(max(committed.offset, first), end)
-        if offset != committed.offset:
+        if offset != committed.offset or position_gone:
             told.append(("offset_gone", {"committed": committed.offset, "first": first, "end": end}))
         if first > committed.low:
             told.append(("refill_cut", {"needed": committed.low, "first": first}))

@@ -1,24 +1,25 @@
 """Kafka by confluent-kafka, which is librdkafka: a group member without auto-commit, and an idempotent producer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from monitor.cluster import addresses
+from monitor.cluster import addresses, topics_now
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration, RetriableError, TocsinError
 from monitor.state import Position, decode_position, encode_metadata
+from monitor.topics import TopicNow
 from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.batches import Batches
 from monitor.transport.librdkafka import consumer_settings, producer_settings, reader_settings
 from monitor.transport.librdkafka_calls import SLICE_S, apart, end, ignore, say
 from monitor.transport.librdkafka_producer import Publisher
-from monitor.transport.member import Changes, fenced, instance_of, not_allowed, session_refused
+from monitor.transport.member import ASK_WITHIN_S, Changes, fenced, instance_of, not_allowed, session_refused
 
 # So many messages are taken at a time: the objects that are made of them are freed again before the next ones are
 # made, and so stay in the processor's cache (20,000 at a time take half as much CPU time again, measured).
@@ -29,6 +30,7 @@ _REBALANCED = {
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError._ASSIGNMENT_LOST,
 }
+_GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}
 _FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL}
 _REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 
@@ -52,6 +54,7 @@ class ConfluentTransport:
         self._batches = Batches(config, ASK_MOST)
         self._owned: set[TopicPartition] = set()
         self._positions: dict[TopicPartition, int] = {}  # of the started ones
+        self._stuck: set[TopicPartition] = set()  # those whose position was not in the log
         self._member: str | None = None  # who this is in the group, by its last assignment
         self._failure: TocsinError | None = None
         self._cooperative = config.delivery.assignor == "cooperative-sticky"
@@ -101,11 +104,12 @@ class ConfluentTransport:
         self._owned.difference_update(gone)
         for where in gone:
             self._positions.pop(where, None)
+            self._stuck.discard(where)
         self._changes.revoked(gone)
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
-        """Take partitions over, but have nothing fetched: an offset spares the question for the committed one."""
-        new = [KafkaTopicPartition(each.topic, each.partition, 0) for each in partitions]
+        """Take partitions over, but have nothing fetched: the log's end is always an offset that there is."""
+        new = [KafkaTopicPartition(each.topic, each.partition, OFFSET_END) for each in partitions]
         (consumer.incremental_assign if self._cooperative else consumer.assign)(new)
         consumer.pause(new)
         self._member = consumer.memberid()
@@ -195,8 +199,14 @@ class ConfluentTransport:
         error = found.error()
         if error is None:
             return True
+        where = found.topic(), found.partition()
         if error.code() == KafkaError._PARTITION_EOF:  # behind what ends a transaction too
-            self._positions[found.topic(), found.partition()] = found.offset()
+            self._positions[where] = found.offset()
+        elif error.code() in _GONE:
+            if self._positions.pop(where, None) is not None:  # else it is not started yet
+                self._consumer.pause([KafkaTopicPartition(*where)])
+                self._stuck.add(where)
+                self._changes.gone(where)
         else:
             self._failure = self._meant(error)
         return False
@@ -206,17 +216,34 @@ class ConfluentTransport:
         if where not in self._owned:
             return
         partition = KafkaTopicPartition(*where, offset)
+        self._positions[where] = offset
+        if where in self._stuck:
+            self._assign_again(partition)
+        else:
+            self._seek(partition)
+        self._consumer.resume([partition])
+
+    def _seek(self, partition: KafkaTopicPartition) -> None:
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
                 self._consumer.seek(partition)
-                break
+                return
             except KafkaException as error:  # its own thread has not taken the partition over yet
                 if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
                     raise RetriableError(f"beginning to read: {say(error)}") from error
                 time.sleep(0.01)
-        self._positions[where] = offset
-        self._consumer.resume([partition])
+
+    def _assign_again(self, partition: KafkaTopicPartition) -> None:
+        """Begin with a partition whose position was gone: librdkafka has let it go, and would never seek in it."""
+        if self._cooperative:
+            self._consumer.incremental_unassign([partition])
+            self._consumer.incremental_assign([partition])
+        else:
+            owned = [KafkaTopicPartition(*each, self._positions.get(each, OFFSET_END)) for each in self._owned]
+            self._consumer.assign(owned)
+            self._consumer.pause([each for each in owned if each.offset == OFFSET_END])
+        self._stuck.discard((partition.topic, partition.partition))
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages between the reading position and the log's end, as the last fetch told it."""
@@ -239,6 +266,10 @@ class ConfluentTransport:
             raise RetriableError(f"{doing}: {say(error)}") from error
         except TimeoutError:
             raise RetriableError(f"{doing}: no answer in {self._timeout_s:g} s") from None
+
+    def topics(self) -> Mapping[str, TopicNow]:
+        """What the broker has now of the topics that the daemon reads and writes."""
+        return topics_now(self._config, min(self._timeout_s, ASK_WITHIN_S))
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""
