@@ -57,6 +57,8 @@ class Daemon:
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
         self._rest, self._worked = rest, 0
+        self._undelivered = 0  # deliveries in a row that failed
+        self._doubt = ""  # why what is held may be ahead of what is committed; empty where it is not
         self._stop = stop or threading.Event()
         self._retry = Waiting(self._stop, self._tell_retry)
         self._takeover = Takeover(config, transport, log, self.metrics, self._clock.monotonic)
@@ -68,9 +70,10 @@ class Daemon:
 
     def missing_for_readiness(self) -> str:
         """What keeps the daemon from doing its work; empty when it owns partitions and is healthy."""
-        waiting = f"waiting for the broker: {self._retry.reason}" if self._retry.reason else ""
+        reason = self._retry.reason or self._doubt
+        waiting = f"waiting for the broker: {reason}" if reason else ""
         unassigned = "" if self._last_record else "no partition is assigned"
-        return self.missing_for_health() or waiting or self._takeover.missing or unassigned
+        return self.missing_for_health() or self._takeover.missing or waiting or unassigned
 
     def run(self) -> None:
         """Loop until it is stopped, and finish the batch in hand: what was read is delivered or left for the next."""
@@ -85,12 +88,13 @@ class Daemon:
         """One poll and what follows from it."""
         self._last_loop = self._clock.monotonic()
         for where in self._takeover.look(list(self._last_record)):
-            if where in self._last_record:
-                self._revoke(where)
             self._assign(where, {})
         polled = self._retry(lambda: self._transport.poll(self._config.delivery.max_wait_s))
         for where in polled.revoked if polled else ():
             self._revoke(where)
+        if self._doubt and polled:
+            polled.messages = []
+            self._rewind(polled.gone)
         for where in polled.assigned if polled else ():
             self._assign(where, polled.gone if polled else {})
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
@@ -115,8 +119,10 @@ class Daemon:
     def _assign(self, where: TopicPartition, gone: Mapping[TopicPartition, int | None]) -> None:
         """Take a partition over: alarm state from the state topic, windows from the low offset on."""
         resumed = self._retry(lambda: self._takeover.resume(where, gone))
-        if resumed is None:
-            return  # refused, or stopping
+        if resumed is None:  # refused, or stopping
+            if where in self._last_record:
+                self._let_go(where)
+            return
         position = resumed.position
         self._assembly.pipeline.assign(where, position, resumed.entries)
         self._transport.start(where, position.low)
@@ -124,15 +130,26 @@ class Daemon:
         self.metrics.assigned.set(len(self._last_record))
         self._log.info("assigned", partition=where[1], offset=position.offset, low=position.low)
 
+    def _rewind(self, gone: Mapping[TopicPartition, int | None]) -> None:
+        """Go back to the committed positions: what is held is doubtful after a delivery that may have failed."""
+        if self._retry.pause(self._undelivered):
+            return
+        for where in list(self._last_record):
+            self._assign(where, gone)
+        self._doubt = ""
+
     def _revoke(self, where: TopicPartition) -> None:
+        self._takeover.forget(where)
+        self._let_go(where)
+        self._log.info("revoked", partition=where[1])
+
+    def _let_go(self, where: TopicPartition) -> None:
         self._assembly.pipeline.revoke(where)
         self._last_record.pop(where, None)
-        self._takeover.forget(where)
         for gauge in (self.metrics.lag, self.metrics.lag_s):
             if (str(where[1]),) in gauge._metrics:
                 gauge.remove(str(where[1]))
         self.metrics.assigned.set(len(self._last_record))
-        self._log.info("revoked", partition=where[1])
 
     # ---------------------------------------------------------------------------------------------- step
 
@@ -159,23 +176,30 @@ class Daemon:
             return []  # what is known of the end is old: readings may be waiting there
 
     def _deliver(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
-        """Publish, commit, and tell; tried again until it succeeds or the daemon stops."""
+        """Deliver, and tell."""
         outputs = [letter for m, c in decoded for letter in self._publisher.dead_letters(m, c.dead)]
         outputs += self._publisher.outputs(output)
-        state = self._publisher.state(output)
-        delivered = self._retry(lambda: self._send(outputs, state, output.positions))
-        if delivered:
-            self._last_commit = self._clock.monotonic()
+        if self._send(outputs, self._publisher.state(output), output.positions):
             self._tell(decoded, output, started)
 
     def _commit_again(self) -> None:
         """Commit positions that have not moved: only a commit tells a member that another took its place."""
-        owned = {where: self._assembly.pipeline.partitions[where].position() for where in self._last_record}
-        self._retry(lambda: self._send([], [], owned))
-        self._last_commit = self._clock.monotonic()
+        self._send(
+            [], [], {where: self._assembly.pipeline.partitions[where].position() for where in self._last_record}
+        )
 
     def _send(self, outputs: list[Outgoing], state: list[Outgoing], at: dict[TopicPartition, Position]) -> bool:
-        self._transport.deliver(outputs, state, at)
+        """Whether this was delivered; where not, or where that is unknown, the next turn goes back."""
+        try:
+            self._transport.deliver(outputs, state, at)
+        except RetriableError as error:
+            self._undelivered += 1
+            self._doubt = str(error)
+            self.metrics.rewinds.inc()
+            self._log.warning("rewinding", detail=str(error))
+            return False
+        self._undelivered = 0
+        self._last_commit = self._clock.monotonic()
         return True
 
     def _tell_retry(self, error: RetriableError, wait_s: float) -> None:

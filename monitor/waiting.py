@@ -47,6 +47,12 @@ class Waiting:
         self.reason = ""
         return result
 
+    def pause(self, failures: int) -> bool:
+        """Wait as after so many failures in a row; whether the process is asked to stop."""
+        state = RetryCallState(self._retrying, None, (), {})
+        state.attempt_number = failures
+        return self._stop.wait(self._retrying.wait(state))
+
     def _failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, RetriableError):
