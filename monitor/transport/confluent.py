@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
+from monitor.arrays import HIGHEST
 from monitor.cluster import addresses, topics_now
 from monitor.columns import Messages
 from monitor.config import Config
@@ -19,6 +20,7 @@ from monitor.transport.apart import apart
 from monitor.transport.batches import Batches
 from monitor.transport.librdkafka import consumer_settings, producer_settings, reader_settings, transaction_settings
 from monitor.transport.librdkafka_calls import SLICE_S, end, ignore, say
+from monitor.transport.librdkafka_positions import Positions
 from monitor.transport.librdkafka_producer import Publisher
 from monitor.transport.librdkafka_state import StateReader
 from monitor.transport.librdkafka_transactions import Transactions
@@ -33,7 +35,6 @@ _REBALANCED = {
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError._ASSIGNMENT_LOST,
 }
-_GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}
 _FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL}
 _REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -63,8 +64,7 @@ class ConfluentTransport:
         self._changes = Changes()
         self._batches = Batches(config, ASK_MOST)
         self._owned: set[TopicPartition] = set()
-        self._positions: dict[TopicPartition, int] = {}  # of the started ones
-        self._stuck: set[TopicPartition] = set()  # those whose position was not in the log
+        self._positions = Positions()
         self._member: str | None = None  # who this is in the group, by its last assignment
         self._failure: TocsinError | None = None
         self._cooperative = config.delivery.assignor == "cooperative-sticky"
@@ -122,13 +122,12 @@ class ConfluentTransport:
         gone = [where for where in partitions if where in self._owned]
         self._owned.difference_update(gone)
         for where in gone:
-            self._positions.pop(where, None)
-            self._stuck.discard(where)
+            self._positions.leave(where)
         self._changes.revoked(gone)
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
-        """Take partitions over, but have nothing fetched: the log's end is always an offset that there is."""
-        new = [KafkaTopicPartition(each.topic, each.partition, OFFSET_END) for each in partitions]
+        """Take partitions over, but have nothing fetched: an offset spares the question for the committed one."""
+        new = [KafkaTopicPartition(each.topic, each.partition, 0) for each in partitions]
         (consumer.incremental_assign if self._cooperative else consumer.assign)(new)
         consumer.pause(new)
         self._member = consumer.memberid()
@@ -171,6 +170,15 @@ class ConfluentTransport:
         except _NotSettled:
             self._rejoin()
             messages = []
+        leapt = self._positions.leapt(self._bounds_or_none)
+        for where, again in leapt.items():
+            self._consumer.pause([KafkaTopicPartition(*where)])
+            self._positions.leave(where)
+            if again is None:
+                self._changes.gone(where)
+            else:
+                self.start(where, again)
+        messages = [each for each in messages if (each.topic, each.partition) not in leapt]
         if self._settled():
             self._membership = self._consumer.consumer_group_metadata()
         return self._changes.tell(messages)
@@ -196,8 +204,9 @@ class ConfluentTransport:
         Messages themselves are let go of: to keep them for their keys costs more than the keys.
         """
         stamps = [stamp for _, stamp in map(Message.timestamp, found)]
+        ends: list[tuple[TopicPartition, int, int | None]] = []
         if -1 in stamps:  # what is no message has no time either
-            found = [each for each in found if self._is_message(each)]
+            found = [each for each in found if self._is_message(each, ends)]
             stamps = [stamp for _, stamp in map(Message.timestamp, found)]
         begin, runs = 0, []
         for partition, grouped in groupby(found, Message.partition):
@@ -211,23 +220,20 @@ class ConfluentTransport:
             end = begin + len(run)
             values, keys = list(map(Message.value, run)), list(map(Message.key, run))
             runs.append(Messages(topic, partition, last + 1, offsets, stamps[begin:end], values, keys, headers))
-            self._positions[topic, partition] = last + 1
+            self._positions.read((topic, partition), offsets)
             begin = end
+        for where, offset, before in ends:
+            self._positions.ended(where, offset, before)
         return runs
 
-    def _is_message(self, found: Message) -> bool:
-        """Whether this is one, and neither the end of a partition nor an error, which is kept."""
+    def _is_message(self, found: Message, ends: list[tuple[TopicPartition, int, int | None]]) -> bool:
+        """Whether this is one, and neither the end of a partition, which is noted, nor an error, which is kept."""
         error = found.error()
         if error is None:
             return True
         where = found.topic(), found.partition()
         if error.code() == KafkaError._PARTITION_EOF:  # behind what ends a transaction too
-            self._positions[where] = found.offset()
-        elif error.code() in _GONE:
-            if self._positions.pop(where, None) is not None:  # else it is not started yet
-                self._consumer.pause([KafkaTopicPartition(*where)])
-                self._stuck.add(where)
-                self._changes.gone(where)
+            ends.append((where, found.offset(), self._positions.next(where)))
         else:
             self._failure = self._meant("reading", error)
         return False
@@ -237,41 +243,25 @@ class ConfluentTransport:
         if where not in self._owned:
             return
         partition = KafkaTopicPartition(*where, offset)
-        self._positions[where] = offset
-        if where in self._stuck:
-            self._assign_again(partition)
-        else:
-            self._seek(partition)
-        self._consumer.resume([partition])
-
-    def _seek(self, partition: KafkaTopicPartition) -> None:
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
                 self._consumer.seek(partition)
-                return
+                break
             except KafkaException as error:  # its own thread has not taken the partition over yet
                 if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
                     raise RetriableError(f"beginning to read: {say(error)}") from error
                 time.sleep(0.01)
-
-    def _assign_again(self, partition: KafkaTopicPartition) -> None:
-        """Begin with a partition whose position was gone: librdkafka has let it go, and would never seek in it."""
-        if self._cooperative:
-            self._consumer.incremental_unassign([partition])
-            self._consumer.incremental_assign([partition])
-        else:
-            owned = [KafkaTopicPartition(*each, self._positions.get(each, OFFSET_END)) for each in self._owned]
-            self._consumer.assign(owned)
-            self._consumer.pause([each for each in owned if each.offset == OFFSET_END])
-        self._stuck.discard((partition.topic, partition.partition))
+        self._positions.start(where, offset)
+        self._consumer.resume([partition])
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages between the reading position and the log's end, as the last fetch told it."""
-        if where not in self._positions:
+        at = self._positions.next(where)
+        if at is None:
             return None
         _, end = self._consumer.get_watermark_offsets(KafkaTopicPartition(*where), cached=True)
-        return None if end < 0 else max(end - self._positions[where], 0)
+        return None if end < 0 else max(end - at, 0)
 
     # ----------------------------------------------------------------------------------------- questions
 
@@ -310,6 +300,13 @@ class ConfluentTransport:
             raise RetriableError(f"{doing}: no answer in {self._timeout_s:g} s")
         first, end = found
         return first, end
+
+    def _bounds_or_none(self, where: TopicPartition) -> tuple[int, int]:
+        """As `bounds`; where the broker does not tell, those of a log that has nothing of what was read."""
+        try:
+            return self.bounds(where)
+        except RetriableError:
+            return HIGHEST, HIGHEST
 
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """The last value of each key in the state partition of the same number, read to its end."""

@@ -103,7 +103,6 @@ def consumer_settings(config: Config, timeout_s: float) -> dict[str, Any]:
         "max.poll.interval.ms": max(session_ms, 300_000),
         **_given(config.kafka, OF_CONSUMER),
         **_own(config.kafka),
-        "auto.offset.reset": "error",  # a position that the log does not have is told, and never moved in silence
         "group.instance.id": instance_of(config),
         "partition.assignment.strategy": delivery.assignor,
         "session.timeout.ms": session_ms,

@@ -1,4 +1,4 @@
-"""The daemon as a process when the broker or its topics change: late, grown, created anew, cut, emptied; and members."""
+"""The daemon as a process when the broker or its topics change: late, grown, anew, cut, emptied; and its group."""
 
 import json
 import signal
@@ -7,10 +7,10 @@ import pytest
 
 from monitor.broker import EmbeddedBroker
 from monitor.recording import Recording
-from tests.e2e.site import PARTITIONS, Site, metrics, readings, tocsin, until
+from tests.e2e.site import PARTITIONS, DaemonProcess, Site, metrics, readings, tocsin, until
 
 pytestmark = pytest.mark.slow
-SESSION_S = 60  # longer than any of these tests waits
+SESSION_S = 30
 
 
 def of_others(recording: Recording) -> Recording:
@@ -27,9 +27,8 @@ def test_telemetry_answers_before_there_is_a_broker_and_says_what_is_waited_for(
     assert daemon.ask("/healthz")[0] == 200
     status, body = daemon.ask("/readyz")
     assert (status, json.loads(body)["ok"]) == (503, False)
-    assert json.loads(body)["missing"].startswith(
-        f"waiting for the broker: No answer from the broker at {broker.bootstrap}"
-    )
+    waits_for = f"waiting for the broker: No answer from the broker at {broker.bootstrap}"
+    assert json.loads(body)["missing"].startswith(waits_for)
     broker.start()
     daemon.await_events("waiting_for_topics")
     until(lambda: "tocsin topics" in daemon.ask("/readyz")[1], "what is waited for is said", daemon)
@@ -51,7 +50,7 @@ def test_partitions_that_are_added_are_read_from_their_first_reading_once_state_
     assert daemon.ask("/readyz")[0] == 503
     mended = tocsin("topics", "--config", str(apache.config_file))
     assert mended.stdout.count("grown") == 2, mended
-    until(lambda: ("pump-90", 30) in apache.windows() or len(apache.windows()) > 10, "windows are scored", daemon)
+    until(lambda: ("pump-90", 27) in apache.windows(), "what came before is scored", daemon)
     until(lambda: daemon.ask("/readyz")[0] == 200, "the daemon is ready", daemon)
     apache.send(readings(30))
     until(lambda: any(asset == "pump-0" for asset, _ in apache.windows()), "the others go on", daemon)
@@ -139,7 +138,7 @@ def test_member_that_leaves_on_its_stop_gives_its_partitions_away_before_its_ses
     until(lambda: sum(map(owned, (one, two))) == PARTITIONS and owned(one) and owned(two), "both work", one, two)
     one.stop()
     assert one.events("left")[0]["level"] == "info"
-    until(lambda: owned(two) == PARTITIONS, "the other one has all partitions", two, within_s=SESSION_S / 3)
+    until(lambda: owned(two) == PARTITIONS, "the other one has all partitions", two, within_s=SESSION_S / 2)
     two.stop()
 
 
@@ -151,11 +150,11 @@ def test_member_that_died_for_good_is_taken_out_of_its_group_by_a_command(apache
     one.kill()
     told = tocsin("leave", "--config", str(apache.config_file), "--instance", "one")
     assert told.stdout == f"one has left the group {apache.name}\n"
-    until(lambda: owned(two) == PARTITIONS, "the other one has all partitions", two, within_s=SESSION_S / 3)
+    until(lambda: owned(two) == PARTITIONS, "the other one has all partitions", two, within_s=SESSION_S / 2)
     again = tocsin("leave", "--config", str(apache.config_file), "--instance", "one")
     assert again.stdout == f"one is not in the group {apache.name}\n"
     two.stop()
 
 
-def owned(daemon: object) -> int:
-    return int(metrics(daemon)["tocsin_assigned_partitions"])  # type: ignore[arg-type]
+def owned(daemon: DaemonProcess) -> int:
+    return int(metrics(daemon)["tocsin_assigned_partitions"])
