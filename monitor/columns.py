@@ -179,6 +179,16 @@ def take(columns: Columns, keep: NDArray[np.bool_]) -> Columns:
     )  # fmt: skip
 
 
+def between(columns: Columns, start: int, end: int) -> Columns:
+    """The readings from one place up to another."""
+    blocks = []
+    for block in columns.blocks:
+        part = slice(*np.searchsorted(block.index, (start, end)).tolist())
+        blocks.append(Block(block.route, block.index[part] - start, block.values[part]))
+    part = slice(start, end)
+    return Columns(columns.code[part], columns.ts[part], columns.offset[part], columns.row[part], blocks)
+
+
 def in_order(columns: Columns, rank: Ints) -> Columns:
     """The readings sorted by `rank` (N,), in which no number stands twice."""
     order = np.argsort(rank)

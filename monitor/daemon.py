@@ -221,6 +221,7 @@ class Daemon:
             metrics.incidents.labels(told.transition.kind).inc()
         metrics.readings.inc(counts.readings)
         metrics.late.inc(counts.late)
+        metrics.resets.inc(counts.resets)
         metrics.ignored.inc(counts.ignored_values)
         metrics.unwatched.inc(counts.unwatched)
         metrics.windows.inc(counts.windows)
@@ -242,6 +243,7 @@ class Daemon:
             incidents=len(output.transitions),
             dead_letters=sum(dead.values()),
             late=counts.late,
+            resets=counts.resets,
             lag=lag,
             seconds=round(took, 4),
         )

@@ -51,6 +51,11 @@ class Lines:
         for name, fill in _EMPTY.items():
             setattr(self, name, resized(getattr(self, name), room, fill))
 
+    def clear(self, line: Ints) -> None:
+        """Empty some lines (n,)."""
+        for name, fill in _EMPTY.items():
+            getattr(self, name)[line] = fill
+
     def scatter(self, line: Ints, position: Ints, since: Ints, values: Floats, group: Ints, offset: Ints) -> None:
         """Write readings (N,), in the order of lines and of reading: a channel's last value by event time wins.
 

@@ -1,24 +1,29 @@
 """State of one input partition: a window store and alarm states per detector, stream time, and its position."""
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.alarms import AlarmState, Policy, Transition, Window, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
-from monitor.columns import AssetTable, Columns, take
+from monitor.columns import AssetTable, Columns, between
 from monitor.errors import InvalidReading
 from monitor.grid import Grid
 from monitor.lines import resized
 from monitor.modelfile import Channel
+from monitor.placed import IdleClose, Readings
 from monitor.scored import ScoredWindows
 from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
-from monitor.windows import IdleClose, Readings, Sink, WindowStore
+from monitor.windows import Sink, WindowStore
 from monitor.wire import Contribution
 
+_Recorded = tuple[Close, int, str]  # a close, with the number of its detector and its asset
 When = Callable[[IdleClose], tuple[int, int]]  # offset and row after which an asset was idle
 MAX_CHANNELS_TOLD = 32  # contributions kept on an incident; the rest have the least share
 
@@ -36,10 +41,11 @@ class Watching:
 
 @dataclass(slots=True)
 class Read:
-    """What reading some columns did besides closing windows: late readings, readings that count as new."""
+    """What reading some columns did besides closing windows: late readings, readings that count as new, resets."""
 
     late: int = 0
     readings: int = 0
+    resets: int = 0
 
 
 @dataclass(slots=True)
@@ -74,7 +80,7 @@ class PartitionState:
         self._next = position.low
         self._stream = LOWEST
         self._detectors = [_Detector(rules, WindowStore(rules.grid, len(rules.channels))) for rules in watching]
-        self._recorded: list[tuple[Close, int, str]] = []  # closes to repeat: when, which detector, which asset
+        self._recorded: list[_Recorded] = []  # closes to repeat
         by_name = {detector.rules.detector: number for number, detector in enumerate(self._detectors)}
         for key, entry in state:
             number = by_name.get(key.detector)
@@ -138,33 +144,46 @@ class PartitionState:
 
     def _cut(self, columns: Columns, next_offset: int) -> Iterable[tuple[Columns, int]]:
         """Pieces that end at the committed position and after each recorded close; nearly always one piece."""
-        cuts = []
+        cuts = set()
         if self._next < self._committed.offset < next_offset:
-            cuts.append((int(np.searchsorted(columns.offset, self._committed.offset)), self._committed.offset))
-        for close, _, _ in self._recorded:
-            upto = (columns.offset < close.offset) | ((columns.offset == close.offset) & (columns.row <= close.row))
-            cuts.append((int(upto.sum()), min(close.offset, next_offset)))
+            cuts.add((int(np.searchsorted(columns.offset, self._committed.offset)), self._committed.offset))
+        for offset, row in dict.fromkeys(map(_moment, self._recorded)):
+            if offset >= next_offset:
+                break
+            start, end = np.searchsorted(columns.offset, (offset, offset + 1)).tolist()
+            cuts.add((start + int(np.searchsorted(columns.row[start:end], row, "right")), offset))
         if not cuts:
             yield columns, next_offset
             return
-        place = np.arange(len(columns.ts))
         start = 0
-        for end, offset in [*sorted(cuts), (len(place), next_offset)]:
-            yield take(columns, (place >= start) & (place < end)), offset
+        for end, upto in [*sorted(cuts), (len(columns.ts), next_offset)]:
+            yield between(columns, start, end), upto
             start = end
 
     def _repeat_closes(self, before: tuple[int, int], sinks: Sequence[Sink | None]) -> None:
-        """Apply the recorded closes that happened before this (offset, row) was read."""
-        while self._recorded and self._recorded[0][0][:2] < before:
-            close, number, asset = self._recorded.pop(0)
-            detector = self._detectors[number]
+        """Apply the recorded closes that happened before this (offset, row) was read, a moment's together."""
+        count = bisect_left(self._recorded, before, key=_moment)
+        now, self._recorded = self._recorded[:count], self._recorded[count:]
+        for (offset, _), closes in groupby(now, _moment):
+            again = offset >= self._committed.offset
+            for number, some in groupby(sorted(closes, key=itemgetter(1)), itemgetter(1)):
+                self._repeat(self._detectors[number], list(some), sinks[number] if again else None)
+
+    def _repeat(self, detector: _Detector, closes: list[_Recorded], sink: Sink | None) -> None:
+        """Apply closes and resets of one moment and detector."""
+        closed_to, reset = dict[int, int](), set[int]()
+        for close, _, asset in closes:
             try:
                 code = self._assets.code(asset)
             except InvalidReading:
                 continue  # beyond the limit of assets: its readings are dead letters, it has no windows
             row = int(self._rows(detector, np.array([code]))[0])
-            again = close.offset >= self._committed.offset
-            detector.store.close_to(row, close.closed_to, sinks[number] if again else None)
+            closed_to[row] = close.closed_to
+            if close.reset:
+                reset.add(row)
+        rows = np.array(list(closed_to), np.int64)
+        detector.store.close_to(rows, np.array(list(closed_to.values()), np.int64), sink)
+        detector.store.reset(np.array(list(reset), np.int64))
 
     def _place(self, part: Columns, sinks: Sequence[Sink], out: Read) -> None:
         """Place one piece, wholly before or wholly after the committed position."""
@@ -179,8 +198,10 @@ class PartitionState:
                 continue
             placed = detector.store.place(readings or _nothing(detector), self._stream, None if refill else sink)
             out.late += 0 if refill else placed.late
-            if placed.idle:
-                self._record(detector, placed.idle, self._when(part, after, detector.rules.grid.idle_limit))
+            out.resets += len(placed.resets)
+            grid = detector.rules.grid
+            self._record(detector, placed.idle, self._when(part, after, grid.idle_limit))
+            self._record(detector, placed.resets, self._when(part, after, grid.reset_after), reset=True)
 
     def _readings(self, detector: _Detector, part: Columns, before: Ints) -> Readings | None:
         """This detector's readings of a piece, in the order in which they were read."""
@@ -198,7 +219,7 @@ class PartitionState:
         if len(index) == len(part.ts):  # all of them, in order
             return Readings(self._rows(detector, part.code), part.ts, matrix, part.offset, before)
         rows = self._rows(detector, part.code[index])
-        return Readings(rows, part.ts[index], matrix, part.offset[index], before[index])
+        return Readings(rows, part.ts[index], matrix, part.offset[index], before[index], index)
 
     def _rows(self, detector: _Detector, codes: Ints) -> Ints:
         """Rows of these assets in the detector's store; new ones are made, with the alarm state known of them."""
@@ -265,26 +286,33 @@ class PartitionState:
                 yield key, StateEntry(1, detector.alarms.get(row, AlarmState()), closes)
             detector.changed.clear()
 
-    def _record(self, detector: _Detector, idle: list[IdleClose], when: When) -> None:
+    def _record(self, detector: _Detector, idle: list[IdleClose], when: When, reset: bool = False) -> None:
         """Keep closes that no reading caused, as long as an open window may span them."""
         grid = detector.rules.grid
         for close in idle:
             kept = detector.closes.setdefault(close.row, [])
-            kept.append(Close(*when(close), close.closed_to))
+            found = Close(*when(close), close.closed_to, reset)
+            if found not in kept:
+                insort(kept, found)
             oldest = close.closed_to + grid.stride - grid.window
             kept[:] = [known for known in kept if known.closed_to >= oldest][-MAX_CLOSES:]
             detector.changed.add(close.row)
 
     @staticmethod
-    def _when(part: Columns, stream_after: Ints, idle_limit: int) -> When:
-        """Position of the reading that moved stream time past an asset's idle limit."""
+    def _when(part: Columns, stream_after: Ints, limit: int) -> When:
+        """Position of the reading that left an asset behind by this limit: one of others, or its own, an old one."""
 
         def position(close: IdleClose) -> tuple[int, int]:
-            place = int(np.searchsorted(stream_after, close.highest + idle_limit, side="right"))
+            place = max(int(np.searchsorted(stream_after, close.highest + limit, side="right")), close.after)
             place = min(place, len(stream_after) - 1)
             return int(part.offset[place]), int(part.row[place])
 
         return position
+
+
+def _moment(recorded: _Recorded) -> tuple[int, int]:
+    """Offset and row after which a close happened."""
+    return recorded[0][:2]
 
 
 def _nothing(detector: _Detector) -> Readings:

@@ -74,6 +74,7 @@ class Counts:
 
     readings: int = 0
     late: int = 0
+    resets: int = 0
     ignored_values: int = 0
     unwatched: int = 0
     windows: int = 0
@@ -151,6 +152,7 @@ class Pipeline:
         *,
         allowed_lateness_s: float = 0.0,
         idle_limit_s: float = 300.0,
+        reset_after_s: float = 86_400.0,
     ) -> None:
         """`routes` numbers detectors as `watches` does."""
         self.watches = list(watches)
@@ -161,7 +163,7 @@ class Pipeline:
         self._watching = [
             Watching(
                 watch.detector,
-                _grid(watch.metadata, allowed_lateness_s, idle_limit_s),
+                _grid(watch.metadata, allowed_lateness_s, idle_limit_s, reset_after_s),
                 watch.policy(),
                 tuple(watch.metadata.channels),
                 partial(routes.columns, number),
@@ -186,6 +188,7 @@ class Pipeline:
             placed = partition.read(columns, next_offset, sinks)
             output.counts.readings += placed.readings
             output.counts.late += placed.late
+            output.counts.resets += placed.resets
             output.counts.ignored_values += columns.ignored_values
             output.counts.unwatched += columns.unwatched
 
@@ -246,9 +249,10 @@ class Pipeline:
                 output.transitions.append(Told(*partition.where, asset, watch.detector, limits.score, transition))
 
 
-def _grid(metadata: ModelMetadata, allowed_lateness_s: float, idle_limit_s: float) -> Grid:
-    lateness, idle = round(allowed_lateness_s * 1e9), round(idle_limit_s * 1e9)
-    return Grid(metadata.period_ms * 1_000_000, metadata.window, metadata.stride, lateness, idle)
+def _grid(metadata: ModelMetadata, *limits_s: float) -> Grid:
+    """The model's grid, with the allowed lateness, the idle limit and how long after which an asset is reset."""
+    limits_ns = (round(limit * 1e9) for limit in limits_s)
+    return Grid(metadata.period_ms * 1_000_000, metadata.window, metadata.stride, *limits_ns)
 
 
 def _scores(watch: Watch, limit: Limits, names: Sequence[str], window_end: Ints, mine: ScoredWindows) -> Scores:

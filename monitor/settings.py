@@ -30,6 +30,13 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Seconds,
         Meta(description="An asset so far behind its partition's stream time is idle: its last windows are closed."),
     ] = 300.0
+    reset_after_s: Annotated[
+        Seconds,
+        Meta(
+            description="An asset so far behind its partition's stream time is reset: what its open windows hold is "
+            "forgotten, and no restart reads back to it. At least `idle_limit_s`."
+        ),
+    ] = 86_400.0
     max_ahead_s: Annotated[
         Seconds, Meta(description="A reading so far ahead of its record's timestamp is a dead letter.")
     ] = 3600.0

@@ -41,6 +41,7 @@ class Metrics:
         r = self.registry
         self.readings = Counter("tocsin_readings", "Readings processed", registry=r)
         self.late = Counter("tocsin_late_readings", "Readings that came after their window was closed", registry=r)
+        self.resets = Counter("tocsin_resets", "Resets of an asset's windows after long silence", registry=r)
         self.dead = Counter("tocsin_dead_letters", "Messages that are no reading", ["reason"], registry=r)
         self.ignored = Counter("tocsin_ignored_values", "Values of channels that no model uses", registry=r)
         self.unwatched = Counter("tocsin_unwatched_readings", "Readings of assets without a detector", registry=r)
