@@ -202,6 +202,12 @@ def by_asset(outputs):
     return sorted((told for output in outputs for told in output.transitions), key=lambda told: told.asset)
 
 
+def test_close_that_an_old_reading_of_the_asset_itself_caused_is_repeated_behind_that_reading():
+    readings = [wide("pump-2", 100, 1.0, 1.0), wide("pump-1", 66, 2.0, 2.0), wide("pump-1", 68, 3.0, 3.0)]
+    readings += [wide("pump-1", 90, 4.0, 4.0)]
+    assert run(readings, [2], restarts=[2]) == run(readings, [])
+
+
 @settings(max_examples=200, deadline=None)
 @given(plants(), st.data())
 def test_restart_at_any_commit_gives_the_same_scores_events_and_position(readings, data):
