@@ -102,7 +102,7 @@ class AssetTable:
         known = self.codes.get(name)
         if known is not None:
             return known
-        if len(self.names) >= self._max_assets:
+        if self._is_beyond(name):
             raise InvalidReading("too_many_assets", f"{self._max_assets} assets are known already")
         self.codes[name] = code = len(self.names)
         self.names.append(name)
@@ -111,6 +111,13 @@ class AssetTable:
             self._routes = np.concatenate([self._routes, np.zeros_like(self._routes)])
         self._routes[code] = self.routes[code]
         return code
+
+    def codes_of(self, names: Sequence[str]) -> Ints:
+        """Numbers (n,) of the assets with these names, -1 for new ones beyond the limit."""
+        return np.array([-1 if self._is_beyond(name) else self.code(name) for name in names], np.int64)
+
+    def _is_beyond(self, name: str) -> bool:
+        return len(self.names) >= self._max_assets and name not in self.codes
 
     def routes_of(self, codes: Ints) -> Ints:
         """Routes (N,) of the assets with these numbers; any route for a number that is none."""

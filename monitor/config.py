@@ -60,7 +60,11 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
             f"({config.input.idle_limit_s:g}), but an asset is idle before it is reset"
         )
     detectors = tuple(msgspec.structs.replace(d, model=str(base / d.model)) for d in config.detectors)
-    return msgspec.structs.replace(config, kafka=resolve_secrets(config.kafka, base), detectors=detectors)
+    delivery = config.delivery
+    if delivery.snapshots is not None:
+        delivery = msgspec.structs.replace(delivery, snapshots=str(base / delivery.snapshots))
+    kafka = resolve_secrets(config.kafka, base)
+    return msgspec.structs.replace(config, kafka=kafka, delivery=delivery, detectors=detectors)
 
 
 def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:

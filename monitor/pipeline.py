@@ -17,6 +17,7 @@ from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState, Watching
+from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
 from monitor.scored import ScoredWindows, observed_share, recent_mean
 from monitor.scoring import Floats, Score
@@ -171,9 +172,18 @@ class Pipeline:
             for number, watch in enumerate(watches)
         ]
 
-    def assign(self, where: TopicPartition, position: Position, state: Iterable[tuple[StateKey, StateEntry]]) -> None:
-        """Take a partition over: readings from `position.low` on rebuild its windows, silently up to `.offset`."""
-        self.partitions[where] = PartitionState(where, self._watching, self.assets, position, state)
+    def assign(
+        self,
+        where: TopicPartition,
+        position: Position,
+        state: Iterable[tuple[StateKey, StateEntry]],
+        rebuilt: Rebuilt | None = None,
+    ) -> None:
+        """Take a partition over: readings from `position.low` on rebuild its windows, silently up to `.offset`.
+
+        Of windows that were `rebuilt` before, those from its offset on do.
+        """
+        self.partitions[where] = PartitionState(where, self._watching, self.assets, position, state, rebuilt)
 
     def revoke(self, where: TopicPartition) -> None:
         """Let a partition go, windows and alarm state with it."""

@@ -3,10 +3,11 @@
 Shapes: windows (B, W, C) float32, NaN where missing -> score (B,), channel_score (B, C), reconstruction (B, W, C).
 """
 
+import hashlib
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ class Model:
 
     `buffer(n)` is memory for n windows, (n, W, C) float32, its content undefined. Any array can be scored; a leading
     slice of a buffer is scored fastest. Ordinary memory does for the CPU, and is what a model made by hand has.
-    More than `batch` windows at a time are no faster.
+    More than `batch` windows at a time are no faster. `digest` is that of the file's bytes, empty without a file.
     """
 
     metadata: ModelMetadata
@@ -37,6 +38,7 @@ class Model:
     score: Score
     buffer: Callable[[int], Floats] = None  # type: ignore[assignment]  # never None once it is made
     batch: int = 2**31
+    digest: str = ""
 
     def __post_init__(self) -> None:
         """Give a model that names no memory of its own the ordinary kind."""
@@ -59,7 +61,7 @@ def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: in
     except OSError as error:
         raise InvalidModel(f"{file}: {error.strerror or error}") from None
     try:
-        return _model(data, provider, threads, device)
+        return replace(_model(data, provider, threads, device), digest=hashlib.sha256(data).hexdigest())
     except InvalidModel as error:
         raise InvalidModel(f"{file}: {error}") from None
 

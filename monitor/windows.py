@@ -27,11 +27,14 @@ from monitor.arrays import (
 from monitor.grid import NEVER, Grid
 from monitor.lines import Copy, Lines, resized
 from monitor.placed import IdleClose, OnTime, Placed, Readings, found, idle_closes, previous
+from monitor.rebuilt import Arrays
 from monitor.resets import resets_between
 
 DENSE = 32  # buckets to a reading, on average, up to which stretching pays
 MANY_STRIDES = 3  # that assets advance in a batch, on average, for lines to be stretched
 CACHED_BYTES = 2 * 1024 * 1024  # of lines that are worked on at a time, so that they stay in the processor's cache
+# What is known of an asset besides its line, and of one that was never read.
+_OF_ASSETS = {"closed": LOWEST, "highest": LOWEST, "_highest_offset": HIGHEST, "_needed_offset": HIGHEST}
 # What takes windows that are closed: row of the asset (B,), last bucket (B,), and what copies their values.
 Sink = Callable[[Ints, Ints, Copy], None]
 
@@ -55,10 +58,20 @@ class WindowStore:
         """Make rows for `count` more assets."""
         self._lines.add(count)
         self.assets += count
-        for name, fill in (("closed", LOWEST), ("highest", LOWEST)):
+        for name, fill in _OF_ASSETS.items():
             setattr(self, name, resized(getattr(self, name), self.assets, fill))
-        for name in ("_highest_offset", "_needed_offset"):
-            setattr(self, name, resized(getattr(self, name), self.assets, HIGHEST))
+
+    def export(self) -> Arrays:
+        """Copies of all that is known of the assets."""
+        return {name: getattr(self, name).copy() for name in _OF_ASSETS} | self._lines.export()
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take over what `export` gave, arrays and all."""
+        for name in _OF_ASSETS:
+            setattr(self, name, arrays[name])
+        self.assets = len(self.closed)
+        self._lines.restore(arrays)
+        self._idle_from = self._due_from = LOWEST  # nothing is known of them
 
     def place(self, readings: Readings, stream: int, sink: Sink | None) -> Placed:
         """Put readings into their buckets; what the watermarks and stream time have passed is closed into `sink`.

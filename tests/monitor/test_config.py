@@ -112,6 +112,11 @@ def test_secrets_come_from_the_environment_and_from_files_beside_the_configurati
     assert full.kafka["security_protocol"] == "SASL_SSL"
 
 
+def test_folder_of_snapshots_is_relative_to_the_file(tmp_path):
+    (tmp_path / "tocsin.toml").write_text('[delivery]\nsnapshots = "kept"\n')
+    assert load(tmp_path / "tocsin.toml").delivery.snapshots == str(tmp_path / "kept")
+
+
 def test_model_paths_are_relative_to_the_file(full, tmp_path):
     assert [detector.model for detector in full.detectors] == [str(tmp_path / "models/pumps"), "/opt/models/line"]
 
