@@ -1,5 +1,6 @@
 """Model files: the good one is served, and one that breaks the contract is refused with the clause that it breaks."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -18,7 +19,7 @@ from monitor.modelfile import (
     set_current,
 )
 from monitor.scored import recent_mean
-from monitor.scoring import load_model
+from monitor.scoring import digest_of, load_model
 from tests import models
 
 WINDOWS = np.array([[[1, -2], [3, np.nan], [0, 0], [np.nan, 4]], np.full((4, 2), np.nan)], np.float32)
@@ -108,6 +109,14 @@ def test_refusal_says_nothing_on_the_screen_either(tmp_path, capfd, provider):
     with pytest.raises(InvalidModel):
         load_model(path, provider)
     assert capfd.readouterr() == ("", "")
+
+
+def test_digest_is_that_of_the_file_and_tells_models_apart(tmp_path):
+    one = models.write_model(tmp_path / "one")
+    other = models.write_model(tmp_path / "other", models.metadata(version="2"))
+    expected = hashlib.sha256((one / "1" / "model.onnx").read_bytes()).hexdigest()
+    assert load_model(one).digest == digest_of(one) == expected
+    assert digest_of(other) == load_model(other).digest != expected
 
 
 def test_unknown_keys_of_the_metadata_are_ignored(tmp_path):
