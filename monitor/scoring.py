@@ -174,7 +174,7 @@ def _warm_up(session: Any, metadata: ModelMetadata) -> dict[str, tuple[int, ...]
     windows[1:, :, 0] = np.nan
     windows[2] = np.nan
     try:
-        found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: windows}), strict=True))
+        found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: windows}, runtime.run_options()), strict=True))
     except Exception as error:
         raise InvalidModel(f"the graph does not run: {str(error)[:300]}") from None
     shapes = {

@@ -1,0 +1,170 @@
+"""Following models while the daemon runs: a thread looks, loads and tries; the loop swaps between two steps."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from monitor import runtime
+from monitor.assembly import Assembly, model_of, watch
+from monitor.config import Config, Detector
+from monitor.errors import InvalidModel, TocsinError
+from monitor.modelfile import CURRENT, resolve_model
+from monitor.pipeline import Output
+from monitor.scoring import Model, digest_of
+from monitor.serving import ModelFault
+from monitor.telemetry import Metrics
+from monitor.trial import try_out
+
+TRIAL_WITHIN_S = 60.0  # to load a model and to try it: a graph that never ends is given up
+Identity = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A detector, its model in service and the one before (the loop's), what was looked at last (the thread's)."""
+
+    number: int
+    detector: Detector
+    serves: Model
+    before: Model | None = None
+    seen: Identity = ()
+
+
+class Following:
+    """Takes what a detector's pointer or file names into service when it is another model and passes its trial.
+
+    `look` may run in a thread of its own, as `with following:` makes it do every `scoring.follow_s`;
+    `between_steps` belongs to the loop.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        assembly: Assembly,
+        log: Any,
+        metrics: Metrics,
+        prepare: Callable[[Model], Model] = lambda model: model,
+        within_s: float = TRIAL_WITHIN_S,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`prepare` makes of a model that passed what is put into service."""
+        self._config = config
+        self._pipeline = assembly.pipeline
+        self._log, self._metrics = log, metrics
+        self._prepare, self._within_s, self._clock = prepare, within_s, clock
+        self._followed = [
+            _Followed(number, detector, assembly.models[detector.name])
+            for number, detector in enumerate(config.detectors)
+        ]
+        self._passed: SimpleQueue[tuple[_Followed, Model]] = SimpleQueue()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Begin to look, unless `scoring.follow_s` is 0."""
+        if self._config.scoring.follow_s:
+            threading.Thread(target=self._keep_looking, name="following", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop looking; a model that is being tried is not waited for."""
+        self._ended.set()
+
+    def _keep_looking(self) -> None:
+        while not self._ended.wait(self._config.scoring.follow_s):
+            self.look()
+
+    # ------------------------------------------------------------------------------------------ the thread's part
+
+    def look(self) -> None:
+        """Look at every detector's model once; what has changed is loaded and tried, or refused aloud."""
+        for each in self._followed:
+            identity = identify(each.detector.model)
+            if identity == each.seen:
+                continue
+            each.seen = identity
+            try:
+                self._try(each)
+            except Exception as error:  # whatever a file may cause, the model in service stays
+                if identify(each.detector.model) != identity:
+                    each.seen = ()  # it is being written: what was found is neither the old nor the new
+                    continue
+                self._refuse(each, error)
+
+    def _try(self, each: _Followed) -> None:
+        """Load and try a detector's model; one that serves already needs neither."""
+        if digest_of(each.detector.model) == each.serves.digest:
+            return
+        with runtime.at_most(self._within_s):
+            candidate = model_of(self._config, each.detector)
+            if candidate.digest == each.serves.digest:
+                return
+            outputs = ("score", "channel_score", *(["reconstruction"] if each.detector.publish_expected else []))
+            slowest_s = self._config.scoring.slowest_ms / 1000
+            recent = self._pipeline.recent(each.number)
+            try:
+                try_out(candidate, each.serves, recent, outputs, slowest_s, self._clock)
+            except InvalidModel as error:
+                meta = candidate.metadata
+                raise InvalidModel(f"{each.detector.model}: version '{meta.version}': {error}") from None
+        self._passed.put((each, candidate))
+
+    def _refuse(self, each: _Followed, error: Exception) -> None:
+        detail = str(error) if isinstance(error, TocsinError) else f"{each.detector.model}: {error!r}"
+        self._metrics.refused.labels(each.detector.name).inc()
+        self._log.error(
+            "model_refused", detector=each.detector.name, serves=each.serves.metadata.version, detail=detail
+        )
+
+    # ---------------------------------------------------------------------------------------------- the loop's part
+
+    def between_steps(self, output: Output) -> None:
+        """Go back from models that failed in this step where the one before did not; serve what passed its trial."""
+        for fault in output.faults:
+            if fault.rescued:
+                self._go_back(fault)
+        while not self._passed.empty():
+            self._serve(*self._passed.get())
+
+    def _serve(self, each: _Followed, model: Model) -> None:
+        model = self._prepare(model)
+        self._pipeline.serve(each.number, watch(each.detector, model, self._config.scoring.max_batch))
+        each.before, each.serves = each.serves, model
+        self._metrics.swaps.labels(each.detector.name).inc()
+        self._log.info("model_serves", detector=each.detector.name, **_versions(each.before, model))
+
+    def _go_back(self, fault: ModelFault) -> None:
+        each = next(each for each in self._followed if each.detector.name == fault.detector)
+        if each.before is None or not self._pipeline.fall_back(each.number):
+            return
+        failed, each.serves, each.before = each.serves, each.before, None
+        self._metrics.rollbacks.labels(each.detector.name).inc()
+        self._log.error("model_rolled_back", detector=each.detector.name, **_versions(failed, each.serves))
+
+
+def _versions(before: Model, after: Model) -> dict[str, str]:
+    return {"from": before.metadata.version, "to": after.metadata.version, "digest": after.digest}
+
+
+def identify(model: str | os.PathLike[str]) -> Identity:
+    """What changes when a detector's pointer, the file that it names, or the file given itself is written anew."""
+    try:
+        file = resolve_model(model)
+        return _stat(Path(model) / CURRENT), str(file), _stat(file)
+    except (TocsinError, OSError) as error:
+        return _stat(Path(model) / CURRENT), str(error)
+
+
+def _stat(file: Path) -> Identity:
+    try:
+        found = file.stat()
+    except OSError as error:
+        return (error.errno,)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
