@@ -17,7 +17,7 @@ from monitor.errors import InvalidModel, TocsinError
 from monitor.modelfile import CURRENT, resolve_model
 from monitor.pipeline import Output
 from monitor.scoring import Model, digest_of
-from monitor.serving import ModelFault
+from monitor.serving import ModelFault, Watch
 from monitor.telemetry import Metrics
 from monitor.trial import try_out
 
@@ -64,6 +64,9 @@ class Following:
         ]
         self._passed: SimpleQueue[tuple[_Followed, Model]] = SimpleQueue()
         self._ended = threading.Event()
+        for counter in (metrics.faults, metrics.refused, metrics.swaps, metrics.rollbacks):
+            for detector in config.detectors:
+                counter.labels(detector.name)  # shown as 0 until something happens
 
     def __enter__(self) -> Self:
         """Begin to look, unless `scoring.follow_s` is 0."""
@@ -106,7 +109,7 @@ class Following:
             candidate = model_of(self._config, each.detector)
             if candidate.digest == each.serves.digest:
                 return
-            outputs = ("score", "channel_score", *(["reconstruction"] if each.detector.publish_expected else []))
+            outputs = self._watch(each, candidate).outputs
             slowest_s = self._config.scoring.slowest_ms / 1000
             recent = self._pipeline.recent(each.number)
             try:
@@ -115,6 +118,9 @@ class Following:
                 meta = candidate.metadata
                 raise InvalidModel(f"{each.detector.model}: version '{meta.version}': {error}") from None
         self._passed.put((each, candidate))
+
+    def _watch(self, each: _Followed, model: Model) -> Watch:
+        return watch(each.detector, model, self._config.scoring.max_batch)
 
     def _refuse(self, each: _Followed, error: Exception) -> None:
         detail = str(error) if isinstance(error, TocsinError) else f"{each.detector.model}: {error!r}"
@@ -130,12 +136,16 @@ class Following:
         for fault in output.faults:
             if fault.rescued:
                 self._go_back(fault)
+        newest: dict[int, tuple[_Followed, Model]] = {}
         while not self._passed.empty():
-            self._serve(*self._passed.get())
+            each, model = self._passed.get()
+            newest[each.number] = each, model
+        for each, model in newest.values():
+            self._serve(each, model)
 
     def _serve(self, each: _Followed, model: Model) -> None:
         model = self._prepare(model)
-        self._pipeline.serve(each.number, watch(each.detector, model, self._config.scoring.max_batch))
+        self._pipeline.serve(each.number, self._watch(each, model))
         each.before, each.serves = each.serves, model
         self._metrics.swaps.labels(each.detector.name).inc()
         self._log.info("model_serves", detector=each.detector.name, **_versions(each.before, model))
@@ -158,7 +168,7 @@ def identify(model: str | os.PathLike[str]) -> Identity:
     try:
         file = resolve_model(model)
         return _stat(Path(model) / CURRENT), str(file), _stat(file)
-    except (TocsinError, OSError) as error:
+    except (TocsinError, OSError, ValueError) as error:
         return _stat(Path(model) / CURRENT), str(error)
 
 

@@ -6,6 +6,7 @@ Shapes: windows (B, W, C) float32, NaN where missing -> score (B,), channel_scor
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -70,8 +71,11 @@ def digest_of(path: str | os.PathLike[str]) -> str:
 
 def _read(file: Path) -> bytes:
     try:
-        if (size := file.stat().st_size) > MAX_FILE_BYTES:
-            raise InvalidModel(f"{file}: it has {size} bytes; ONNX allows {MAX_FILE_BYTES}")
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidModel(f"{file}: it is no file")  # to read a pipe would take as long as its writer likes
+        if found.st_size > MAX_FILE_BYTES:
+            raise InvalidModel(f"{file}: it has {found.st_size} bytes; ONNX allows {MAX_FILE_BYTES}")
         return file.read_bytes()
     except OSError as error:
         raise InvalidModel(f"{file}: {error.strerror or error}") from None

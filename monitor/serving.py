@@ -19,6 +19,7 @@ from monitor.wire import Scores
 
 RECENT_WINDOWS, RECENT_VALUES = 256, 131_072  # most that is kept of what a detector scored, for trying models out
 RECENT_OF_A_CALL = 16  # windows: copying these costs less than a hundredth of scoring a call's
+FAILURES_AT_MOST = 64  # of calls with parts of a batch: two windows in it that no call survives are still found
 SAYS_AT_MOST = 300  # characters of what a model call raised
 
 
@@ -193,13 +194,7 @@ def _score(
 
     What was seen and expected is worked out for all windows where it is published, else for those over the limit.
     """
-    said = ""
-    try:
-        score, channel_score, *rest = watch.score(windows, watch.outputs)
-    except Exception as error:  # ONNX Runtime's own classes share no root; whatever it is, the model is at fault
-        said, rest = _words(error), []
-        channel_score = np.full((len(windows), windows.shape[2]), np.nan, np.float32)
-        score = channel_score[:, 0]
+    (score, channel_score, *rest), said = _called(watch, windows)
     p = p_values(watch.metadata.calibration, score)
     over = np.isfinite(score) & (p <= policy.limits.raise_p)
     stride = watch.metadata.stride
@@ -215,6 +210,37 @@ def _score(
             said = _words(error)
     before = np.zeros(len(windows), np.bool_)
     return ScoredWindows(partition, row, bucket, score, p, over, channel_score, seen, expected, before), said
+
+
+def _called(watch: Watch, windows: Floats) -> tuple[Sequence[Floats], str]:
+    """The outputs for these windows (B, W, C), NaN where the model's call fails; and what it raised.
+
+    A call that fails is made again with each half of its windows: one of them may be the cause, or their number.
+    """
+    try:
+        return watch.score(windows, watch.outputs), ""
+    except Exception as error:  # ONNX Runtime's own classes share no root; whatever it is, the model is at fault
+        said = _words(error)
+    count, length, channels = windows.shape
+    shapes = {"score": (), "channel_score": (channels,), "reconstruction": (length, channels)}
+    results = [np.full((count, *shapes[name]), np.nan, np.float32) for name in watch.outputs]
+    parts, failures = _halves(0, count), 1
+    while parts:
+        first, last = parts.pop()
+        try:
+            found = watch.score(windows[first:last], watch.outputs)
+        except Exception:
+            failures += 1
+            parts += _halves(first, last) if failures < FAILURES_AT_MOST else []
+        else:
+            for result, each in zip(results, found, strict=True):
+                result[first:last] = each
+    return results, said
+
+
+def _halves(first: int, last: int) -> list[tuple[int, int]]:
+    middle = (first + last) // 2
+    return [(first, middle), (middle, last)] if first < middle else []
 
 
 def _words(error: Exception) -> str:

@@ -7,15 +7,19 @@ import weakref
 import numpy as np
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
-from monitor.assembly import assemble, load_models
+from monitor.assembly import assemble, load_models, watch
 from monitor.columns import Messages
 from monitor.config import parse
 from monitor.errors import InvalidModel
 from monitor.following import Following
 from monitor.modelfile import set_current
-from monitor.scoring import load_model
+from monitor.scored import ScoredWindows
+from monitor.scoring import Model, load_model
+from monitor.serving import Recent, Serving
 from monitor.state import Position
 from monitor.telemetry import Metrics
 from monitor.wire import scores_batch
@@ -24,6 +28,7 @@ from tests import models
 T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
 WHERE = ("tocsin.readings", 0)
 QUIET, LOUD = 0.2, 9.0
+DETECTOR = {"name": "d", "model": "unused", "assets": ["pump-*"]}
 
 
 class Plant:
@@ -380,6 +385,36 @@ def test_a_window_that_neither_model_can_score_is_a_fault_and_nobody_goes_back(t
     assert plant.events("model_rolled_back") == []
 
 
+def test_a_window_that_no_call_survives_takes_no_other_window_with_it(tmp_path):
+    models.write_model(tmp_path / "faulty", models.metadata(), models.raising(5))
+    plant = Plant(tmp_path, model=tmp_path / "faulty" / "plain")
+    output = plant.reads(*[QUIET] * 50, *[LOUD] * 4, *[QUIET] * 50)
+    [fault] = output.faults
+    lost = sorted(set(plant.due()) - {end for end, _, _ in plant.scored()})
+    assert lost == list(range(lost[0], lost[-1] + 2, 2))
+    assert 50 < lost[0] <= lost[-1] < 58
+    assert fault.windows == len(lost)
+    assert fault.rescued == 0
+
+
+def test_a_model_that_fails_always_is_asked_a_bounded_number_of_times(tmp_path):
+    calls = []
+
+    def score(windows, outputs):
+        calls.append(len(windows))
+        raise RuntimeError("the device is gone")
+
+    serving = Serving(
+        watch(parse({"detectors": [DETECTOR]}).detectors[0], Model(models.metadata(), "none", score), 999)
+    )
+    where = np.arange(5000)
+    assert len(serving.score(where, where, where, np.zeros((5000, 4, 2), np.float32)).row) == 0
+    assert len(calls) <= 2 * 64
+    [fault] = serving.take_faults()
+    assert (fault.windows, fault.detail) == (5000, "RuntimeError: the device is gone")
+    assert serving.take_faults() == []
+
+
 @pytest.mark.parametrize("edit", [models.giving(np.nan, 5), models.raising(5)])
 def test_windows_that_nobody_can_score_neither_count_nor_reset_an_alarms_delays(tmp_path, edit):
     models.write_model(tmp_path / "faulty", models.metadata(), edit)
@@ -387,9 +422,8 @@ def test_windows_that_nobody_can_score_neither_count_nor_reset_an_alarms_delays(
     over = 3.0
     kinds = []
     for values in ([QUIET] * 6, [over] * 4, [LOUD] * 8, [over] * 8, [LOUD] * 8, [QUIET] * 20):
-        for second in range(0, len(values), 2):  # a window a step: a call that fails has no other window
-            output = plant.reads(*values[second : second + 2])
-            kinds += [(told.transition.kind, told.transition.incident.start) for told in output.transitions]
+        output = plant.reads(*values)
+        kinds += [(told.transition.kind, told.transition.incident.start) for told in output.transitions]
     assert [kind for kind, _ in kinds] == ["raised", "cleared"]
     assert kinds[0][1] == kinds[1][1]  # what could not be scored in between has neither ended nor begun one
     assert all(score <= 5 for _, _, score in plant.scored())
@@ -443,3 +477,49 @@ def test_a_refusal_says_what_loading_the_model_says(plant):
     with pytest.raises(InvalidModel) as caught:
         load_model(plant.root)
     assert [told["detail"] for told in plant.events("model_refused")] == [str(caught.value)]
+
+
+# ------------------------------------------------------------------------------------------------ by themselves
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=40))
+def test_records_of_models_that_took_turns_hold_each_window_once_and_rise_in_time_for_each_asset(windows):
+    rows, before = (np.array(part) for part in zip(*windows, strict=True))
+    count = len(windows)
+    bucket, numbers = np.arange(count), np.zeros(count, np.float32)
+    matrix = np.zeros((count, 2), np.float32)
+    over = np.zeros(count, np.bool_)
+    scored = ScoredWindows(
+        np.zeros(count, np.int64), rows, bucket, numbers, numbers, over, matrix, matrix, matrix, before
+    )
+    detector = parse({"detectors": [DETECTOR]}).detectors[0]
+    serving = Serving(watch(detector, models.model(version="1"), 9))
+    serving.serve(watch(detector, models.model(version="2"), 9))
+    told = serving.tell([f"pump-{row}" for row in rows], bucket, scored)
+    found = [
+        (asset, int(end), record.model_version)
+        for record in told
+        for asset, end in zip(record.assets, record.window_end, strict=True)
+    ]
+    assert sorted(found, key=lambda each: each[1]) == [
+        (f"pump-{row}", place, "1" if earlier else "2") for place, (row, earlier) in enumerate(windows)
+    ]
+    for name in {asset for asset, _, _ in found}:
+        ends = [end for asset, end, _ in found if asset == name]
+        assert ends == sorted(ends)
+    assert len(told) <= 2 + max(np.count_nonzero(np.diff(before[rows == row])) for row in set(rows))
+
+
+@given(st.lists(st.integers(0, 40), max_size=60), st.sampled_from([4, 300, 200_000]))
+def test_recent_windows_are_few_and_were_scored_lately(calls, length):
+    recent = Recent(models.metadata(channels=("a",), window=length))
+    newest = 0
+    for count in calls:
+        numbers = np.arange(newest, newest + count, dtype=np.float32)
+        recent.add(np.broadcast_to(numbers[:, None, None], (count, length, 1)))
+        newest += count
+    kept = recent.windows()
+    assert len(kept) <= min(256, newest)
+    assert len(kept) * length <= max(131_072, length)
+    assert len(set(kept[:, 0, 0])) == len(kept)
+    assert newest == 0 or newest - 1 in kept[:, 0, 0]

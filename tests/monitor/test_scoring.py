@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import onnx
@@ -157,6 +158,13 @@ def test_file_larger_than_onnx_allows_is_refused_without_reading_it(tmp_path):
     with (tmp_path / "model.onnx").open("wb") as file:
         file.truncate(2**40)
     assert "it has 1099511627776 bytes" in refusal(tmp_path / "model.onnx")
+
+
+def test_pipe_in_place_of_a_file_is_refused_without_waiting_for_its_writer(tmp_path):
+    (tmp_path / "1").mkdir()
+    os.mkfifo(tmp_path / "1" / "model.onnx")
+    (tmp_path / "current").write_text("1")
+    assert "it is no file" in refusal(tmp_path)
 
 
 def test_missing_metadata_is_refused(tmp_path):
