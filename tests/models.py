@@ -105,8 +105,11 @@ def write_model(directory: Path, meta: ModelMetadata | None = None, edit=lambda 
 
 
 def _after_score(proto, *nodes, **constants):
-    """Insert nodes that make "score" of "plain"."""
+    """Insert nodes that make "score" of "plain"; of what an edit before this one made, where there was one."""
     graph = proto.graph
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["plainer" if name == "plain" else name for name in names]
     place = next(i for i, node in enumerate(graph.node) if "score" in node.output)
     graph.node[place].output[0] = "plain"
     rest = list(graph.node[place + 1 :])
