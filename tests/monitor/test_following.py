@@ -1,9 +1,12 @@
 """Models that change while the daemon runs: a good one takes over between two steps, a bad one never serves."""
 
+import itertools
 import json
 import re
+import time
 import weakref
 
+import msgspec
 import numpy as np
 import pytest
 import structlog
@@ -16,7 +19,7 @@ from monitor.columns import Messages
 from monitor.config import parse
 from monitor.errors import InvalidModel
 from monitor.following import Following
-from monitor.modelfile import set_current
+from monitor.modelfile import Channel, set_current
 from monitor.scored import ScoredWindows
 from monitor.scoring import Model, load_model
 from monitor.serving import Recent, Serving
@@ -24,17 +27,28 @@ from monitor.state import Position
 from monitor.telemetry import Metrics
 from monitor.wire import scores_batch
 from tests import models
+from tests.monitor.test_pipeline import plants
 
 T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
 WHERE = ("tocsin.readings", 0)
 QUIET, LOUD = 0.2, 9.0
 DETECTOR = {"name": "d", "model": "unused", "assets": ["pump-*"]}
+RULES = {"alarm_budget_per_day": 4000, "on_delay_s": 2, "off_delay_s": 4}
 
 
 class Plant:
     """One pump, a detector on a model directory or file, and what follows it; the test is the clock."""
 
-    def __init__(self, folder, model=None, scoring=(), within_s=60.0, prepare=lambda model: model, **detector):
+    def __init__(
+        self,
+        folder,
+        model=None,
+        scoring=(),
+        within_s=60.0,
+        prepare=lambda model: model,
+        clock=time.perf_counter,
+        **detector,
+    ):
         self.folder = folder
         self.root = models.write_model(folder)
         named = {"name": "d", "model": str(model or self.root), "assets": ["pump-*"], "alarm_budget_per_day": 4000}
@@ -43,7 +57,7 @@ class Plant:
         self.made.pipeline.assign(WHERE, Position(0, 0), [])
         self.metrics, self.told = Metrics(), LogCapture()
         log = structlog.wrap_logger(None, processors=[self.told])
-        self.following = Following(config, self.made, log, self.metrics, prepare, within_s)
+        self.following = Following(config, self.made, log, self.metrics, prepare, within_s, clock)
         self.second = 0
         self.outputs = []
 
@@ -128,6 +142,15 @@ def test_limit_and_p_values_are_those_of_the_new_model(plant):
     [[_, old]], [[_, new]] = before.scores, after.scores
     assert new.limit == pytest.approx(10 * old.limit)
     assert new.p_value == pytest.approx(old.p_value)
+
+
+def test_incidents_are_told_by_the_channels_of_the_new_model(plant):
+    channels = tuple(Channel(name, "furlong") for name in ("a", "b"))
+    models.write_version(plant.folder, msgspec.structs.replace(models.metadata(version="2"), channels=channels))
+    plant.promote("2")
+    plant.reads(QUIET, QUIET)
+    [raised] = plant.reads(*[LOUD] * 8).transitions
+    assert [channel.unit for channel in raised.transition.incident.channels] == ["furlong", "furlong"]
 
 
 def test_pointing_back_takes_the_version_before(plant):
@@ -295,6 +318,22 @@ def test_a_copy_in_progress_beside_the_pointer_is_nobodys_business(plant):
     plant.reads(QUIET, QUIET)
     assert set(plant.versions(plant.reads(QUIET, QUIET))) == {"2"}
     assert plant.events("model_refused") == []
+
+
+def test_a_file_that_is_written_anew_while_it_is_tried_is_not_judged_by_what_it_was(tmp_path):
+    def clock():
+        """Trials read it: in the middle of one the file is replaced."""
+        plant.write("2", models.scaled(2))
+        return time.perf_counter()
+
+    plant = Plant(tmp_path, clock=clock)
+    plant.write("2", models.giving(np.nan, above=0.1))
+    plant.reads(*[QUIET] * 10)
+    plant.promote("2")
+    assert plant.told.entries == []
+    plant.following.look()
+    plant.reads(QUIET, QUIET)
+    assert set(plant.versions(plant.reads(QUIET, QUIET))) == {"2"}
 
 
 def test_a_graph_that_never_ends_is_given_up(tmp_path):
@@ -480,6 +519,59 @@ def test_a_refusal_says_what_loading_the_model_says(plant):
 
 
 # ------------------------------------------------------------------------------------------------ by themselves
+
+
+def times(factor):
+    """A model whose scores, and whose calibration, are so many times as high: its p-values are those of the plain."""
+    calibration = models.Calibration(
+        1000, 500.0, ((0.0, 0.0), (0.9, 0.9 * factor)), models.Tail(0.9 * factor, 0.1, 0.0, 0.1 * factor)
+    )
+
+    def score(windows, outputs):
+        found = models.score(windows, outputs)
+        return [
+            result * factor if name.endswith("score") else result for name, result in zip(outputs, found, strict=True)
+        ]
+
+    return Model(models.metadata(version=str(factor), calibration=calibration), "none", score)
+
+
+def steps(readings, cuts, swapped):
+    """Scores and transitions of a run in steps that end at these cuts, before each of which a model takes over."""
+    config = parse({"input": {"ts_unit": "s", "idle_limit_s": 30}, "detectors": [DETECTOR | RULES]})
+    made = assemble(config, {"d": times(1)})
+    made.pipeline.assign(WHERE, Position(0, 0), [])
+    scores, told = {}, []
+    for number, (first, last) in enumerate(itertools.pairwise([0, *cuts, len(readings)])):
+        factor = 1 + number if swapped else 1
+        if swapped and number:
+            made.pipeline.serve(0, watch(config.detectors[0], times(factor), 3))
+        lines, offsets = readings[first:last], list(range(first, last))
+        count = len(lines)
+        batch = Messages(*WHERE, last, offsets, [-1] * count, lines, [None] * count, [()] * count)
+        output = made.pipeline.step({WHERE: (made.decoder.decode(batch), last)})
+        for _, record in output.scores:
+            assert record.model_version == str(factor)
+            for row in scores_batch(record).to_pylist():
+                key = row["asset"], row["window_end"]
+                assert key not in scores
+                scores[key] = row["score"] / factor, row["limit"] / factor, row["p_value"]
+        for each in output.transitions:
+            assert each.transition.window.model_version == str(factor)
+            incident = each.transition.incident
+            told.append((each.asset, each.transition.kind, each.transition.window.end, incident.start, incident.seq))
+    return scores, sorted(told)
+
+
+@given(plants(), st.data())
+def test_models_that_take_over_between_any_steps_change_no_window_no_p_value_and_no_incident(readings, data):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(readings)), max_size=4)))
+    scores, told = steps(readings, cuts, swapped=True)
+    expected, expected_told = steps(readings, cuts, swapped=False)
+    assert told == expected_told
+    assert scores.keys() == expected.keys()
+    for key, found in scores.items():
+        assert found == pytest.approx(expected[key], rel=1e-4)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=40))
