@@ -19,7 +19,7 @@ from monitor.partition import PartitionState, Watching
 from monitor.routes import Routes
 from monitor.scored import ScoredWindows, observed_share
 from monitor.scoring import Floats
-from monitor.serving import ModelFault, Serving, Watch
+from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
 from monitor.windows import Sink
 from monitor.wire import Scores
@@ -71,7 +71,7 @@ class Output:
             self.state + later.state,
             self.positions | later.positions,
             Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
-            self.faults + later.faults,
+            merged(self.faults + later.faults),
         )
 
 

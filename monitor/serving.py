@@ -3,7 +3,7 @@
 Shapes as in `monitor.windows`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,10 +65,16 @@ class ModelFault:
     rescued: int = 0
     detail: str = ""
 
-    def __add__(self, later: "ModelFault") -> "ModelFault":
-        """Both faults of one model as one."""
-        windows, rescued = self.windows + later.windows, self.rescued + later.rescued
-        return ModelFault(self.detector, self.version, windows, rescued, self.detail or later.detail)
+
+def merged(faults: Iterable[ModelFault]) -> list[ModelFault]:
+    """Faults of one model as one, with what was raised first."""
+    found: dict[tuple[str, str], ModelFault] = {}
+    for fault in faults:
+        key = fault.detector, fault.version
+        known = found.get(key, ModelFault(*key, 0))
+        windows, rescued = known.windows + fault.windows, known.rescued + fault.rescued
+        found[key] = ModelFault(*key, windows, rescued, known.detail or fault.detail)
+    return list(found.values())
 
 
 class Recent:
@@ -140,9 +146,9 @@ class Serving:
         return kept
 
     def take_faults(self) -> list[ModelFault]:
-        """The faults since the last call, as one; empty where there was none."""
-        faults, self.faults = self.faults, []
-        return [sum(faults[1:], start=faults[0])] if faults else []
+        """The faults since the last call."""
+        faults, self.faults = merged(self.faults), []
+        return faults
 
     def versions(self) -> tuple[str, str]:
         """Version of the model in service, and of the one before it (its own where there is none)."""
