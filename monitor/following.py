@@ -13,7 +13,7 @@ from typing import Any, Self
 from monitor import runtime
 from monitor.assembly import Assembly, model_of, watch
 from monitor.config import Config, Detector
-from monitor.errors import InvalidModel, TocsinError
+from monitor.errors import TocsinError
 from monitor.modelfile import CURRENT, resolve_model
 from monitor.pipeline import Output
 from monitor.scoring import Model, digest_of
@@ -27,11 +27,10 @@ Identity = tuple[object, ...]
 
 @dataclass(slots=True)
 class _Followed:
-    """A detector, its model in service and the one before (the loop's), what was looked at last (the thread's)."""
+    """A detector, the model before the one in service (the loop's), and what was looked at last (the thread's)."""
 
     number: int
     detector: Detector
-    serves: Model
     before: Model | None = None
     seen: Identity = ()
 
@@ -58,11 +57,10 @@ class Following:
         self._pipeline = assembly.pipeline
         self._log, self._metrics = log, metrics
         self._prepare, self._within_s, self._clock = prepare, within_s, clock
-        self._followed = [
-            _Followed(number, detector, assembly.models[detector.name])
-            for number, detector in enumerate(config.detectors)
-        ]
-        self._passed: SimpleQueue[tuple[_Followed, Model]] = SimpleQueue()
+        self._serves = assembly.models  # kept as they are: what is in service now
+        self._followed = [_Followed(number, detector) for number, detector in enumerate(config.detectors)]
+        # What shall serve from the next step on; None: what serves already.
+        self._passed: SimpleQueue[tuple[_Followed, Model | None]] = SimpleQueue()
         self._ended = threading.Event()
         for counter in (metrics.faults, metrics.refused, metrics.swaps, metrics.rollbacks):
             for detector in config.detectors:
@@ -103,31 +101,27 @@ class Following:
 
     def _try(self, each: _Followed) -> None:
         """Load and try a detector's model; one that serves already needs neither."""
-        if digest_of(each.detector.model) == each.serves.digest:
+        serves = self._serves[each.detector.name]
+        if digest_of(each.detector.model) == serves.digest:
+            self._passed.put((each, None))
             return
         with runtime.at_most(self._within_s):
             candidate = model_of(self._config, each.detector)
-            if candidate.digest == each.serves.digest:
-                return
             outputs = self._watch(each, candidate).outputs
             slowest_s = self._config.scoring.slowest_ms / 1000
             recent = self._pipeline.recent(each.number)
-            try:
-                try_out(candidate, each.serves, recent, outputs, slowest_s, self._clock)
-            except InvalidModel as error:
-                meta = candidate.metadata
-                raise InvalidModel(f"{each.detector.model}: version '{meta.version}': {error}") from None
+            try_out(candidate, serves, recent, outputs, slowest_s, self._clock)
         self._passed.put((each, candidate))
 
     def _watch(self, each: _Followed, model: Model) -> Watch:
         return watch(each.detector, model, self._config.scoring.max_batch)
 
     def _refuse(self, each: _Followed, error: Exception) -> None:
-        detail = str(error) if isinstance(error, TocsinError) else f"{each.detector.model}: {error!r}"
+        serves = self._serves[each.detector.name].metadata.version
+        detail = str(error) if isinstance(error, TocsinError) else repr(error)
         self._metrics.refused.labels(each.detector.name).inc()
-        self._log.error(
-            "model_refused", detector=each.detector.name, serves=each.serves.metadata.version, detail=detail
-        )
+        file = _named(each.detector.model)
+        self._log.error("model_refused", detector=each.detector.name, file=file, serves=serves, detail=detail)
 
     # ---------------------------------------------------------------------------------------------- the loop's part
 
@@ -136,17 +130,18 @@ class Following:
         for fault in output.faults:
             if fault.rescued:
                 self._go_back(fault)
-        newest: dict[int, tuple[_Followed, Model]] = {}
+        newest: dict[int, tuple[_Followed, Model | None]] = {}
         while not self._passed.empty():
             each, model = self._passed.get()
             newest[each.number] = each, model
         for each, model in newest.values():
-            self._serve(each, model)
+            if model is not None:
+                self._serve(each, model)
 
     def _serve(self, each: _Followed, model: Model) -> None:
         model = self._prepare(model)
         self._pipeline.serve(each.number, self._watch(each, model))
-        each.before, each.serves = each.serves, model
+        each.before, self._serves[each.detector.name] = self._serves[each.detector.name], model
         self._metrics.swaps.labels(each.detector.name).inc()
         self._log.info("model_serves", detector=each.detector.name, **_versions(each.before, model))
 
@@ -154,9 +149,10 @@ class Following:
         each = next(each for each in self._followed if each.detector.name == fault.detector)
         if each.before is None or not self._pipeline.fall_back(each.number):
             return
-        failed, each.serves, each.before = each.serves, each.before, None
-        self._metrics.rollbacks.labels(each.detector.name).inc()
-        self._log.error("model_rolled_back", detector=each.detector.name, **_versions(failed, each.serves))
+        failed, self._serves[fault.detector] = self._serves[fault.detector], each.before
+        self._metrics.rollbacks.labels(fault.detector).inc()
+        self._log.error("model_rolled_back", detector=fault.detector, **_versions(failed, each.before))
+        each.before = None
 
 
 def _versions(before: Model, after: Model) -> dict[str, str]:
@@ -170,6 +166,14 @@ def identify(model: str | os.PathLike[str]) -> Identity:
         return _stat(Path(model) / CURRENT), str(file), _stat(file)
     except (TocsinError, OSError, ValueError) as error:
         return _stat(Path(model) / CURRENT), str(error)
+
+
+def _named(model: str) -> str:
+    """The file that a detector's model is now, or the model itself where there is none."""
+    try:
+        return str(resolve_model(model))
+    except (TocsinError, OSError, ValueError):
+        return model
 
 
 def _stat(file: Path) -> Identity:

@@ -27,9 +27,7 @@ def try_out(
     `recent` are windows (B, W, C) that this one was given; `slowest_s` is the most that one may take on average.
     """
     if (version := serves.metadata.version) == candidate.metadata.version:
-        raise InvalidModel(
-            f"version '{version}' serves already, with other content: give this one a version of its own"
-        )
+        raise InvalidModel(f"version '{version}' serves already, with other content: give this file its own")
     refuse_other_windows(serves.metadata, candidate.metadata)
     windows = _sample(recent, serves)
     most_s = slowest_s * len(windows)  # all of them take no less than some

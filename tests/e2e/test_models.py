@@ -12,7 +12,8 @@ import pytest
 from monitor.modelfile import set_current
 from monitor.recording import Recording
 from tests import models
-from tests.e2e.site import CHANNELS, DaemonProcess, Site, metrics, readings, site, until
+from tests.e2e.conftest import MakeSite
+from tests.e2e.site import CHANNELS, DaemonProcess, Site, metrics, readings, until
 
 pytestmark = pytest.mark.slow
 
@@ -20,14 +21,6 @@ CHUNK_S = 20  # of event time
 SPEED = 40.0  # seconds of event time in one of the clock
 TOO_LOUD = 40.0  # of a reading: a window with one scores 10 and more, others no more than 4
 FACTOR = {"1": 1.0, "good": 3.0, "later-bad": 5.0, "last": 7.0}  # how many times as high a version's scores are
-
-
-@pytest.fixture
-def embedded(embedded_broker: str, topic: str, tmp_path: Path) -> Iterator[Site]:
-    """An installation on the embedded broker whose daemon looks for other models all the time."""
-    settings = {"idle_limit_s": 60, "max_poll_records": 200, "follow_s": 0.1, "slowest_ms": 0.5}
-    with site(embedded_broker, topic, tmp_path, "range", **settings) as made:
-        yield made
 
 
 class Stream:
@@ -100,57 +93,60 @@ def goes_on(to: Site, daemon: DaemonProcess) -> None:
     until(lambda: len(to.windows()) > before, "windows go on to be scored", daemon)
 
 
-def test_every_window_is_scored_once_by_the_version_in_service_whatever_comes_in_its_place(embedded: Site) -> None:
+def test_every_window_is_scored_once_by_the_version_in_service_whatever_comes_in_its_place(
+    make_site: MakeSite,
+) -> None:
+    site = make_site(idle_limit_s=60, max_poll_records=200, follow_s=0.1, slowest_ms=0.5)
     bad = {
-        "half": ("no ONNX file", lambda version: half(write(embedded, version))),
-        "garbage": ("no ONNX file", lambda version: write(embedded, version).write_bytes(b"\x00garbage" * 999)),
-        "empty": ("no ONNX file", lambda version: write(embedded, version).write_bytes(b"")),
-        "longer": ("Another shape needs new windows", lambda version: write(embedded, version, window=8)),
-        "swapped": ("Another shape", lambda version: write(embedded, version, channels=("b", "a"))),
-        "nan": ("no finite score", lambda version: write(embedded, version, models.giving(np.nan, 0.2))),
-        "infinity": ("no finite score", lambda version: write(embedded, version, models.giving(np.inf, 0.2))),
-        "raising": ("does not run", lambda version: write(embedded, version, models.raising(0.2))),
-        "slow": ("scoring.slowest_ms allows 0.5", lambda version: write(embedded, version, models.looping(300_000))),
+        "half": ("no ONNX file", lambda version: half(write(site, version))),
+        "garbage": ("no ONNX file", lambda version: write(site, version).write_bytes(b"\x00garbage" * 999)),
+        "empty": ("no ONNX file", lambda version: write(site, version).write_bytes(b"")),
+        "longer": ("Another shape needs new windows", lambda version: write(site, version, window=8)),
+        "swapped": ("Another shape", lambda version: write(site, version, channels=("b", "a"))),
+        "nan": ("no finite score", lambda version: write(site, version, models.giving(np.nan, 0.2))),
+        "infinity": ("no finite score", lambda version: write(site, version, models.giving(np.inf, 0.2))),
+        "raising": ("does not run", lambda version: write(site, version, models.raising(0.2))),
+        "slow": ("scoring.slowest_ms allows 0.5", lambda version: write(site, version, models.looping(300_000))),
         "missing": ("No such file", lambda version: None),
     }
-    daemon = embedded.run()
-    with streaming(embedded) as stream:
-        goes_on(embedded, daemon)
+    daemon = site.run()
+    with streaming(site) as stream:
+        goes_on(site, daemon)
         for number, (version, (clause, make)) in enumerate(bad.items(), start=1):
             make(version)
-            set_current(embedded.model, version)
+            set_current(site.model, version)
             told = daemon.await_events("model_refused", number)[-1]
             assert clause in told["detail"], told
             assert (told["detector"], told["serves"]) == ("pumps", "1")
-            goes_on(embedded, daemon)
+            goes_on(site, daemon)
 
-        file = write(embedded, "good", models.scaled(FACTOR["good"]))
+        file = write(site, "good", models.scaled(FACTOR["good"]))
         whole = half(file)
-        set_current(embedded.model, "good")
+        set_current(site.model, "good")
         daemon.await_events("model_refused", len(bad) + 1)
         file.write_bytes(whole)
         daemon.await_events("model_serves")
-        goes_on(embedded, daemon)
+        goes_on(site, daemon)
 
-        write(embedded, "later-bad", scaled_but_nan_when_loud)
-        set_current(embedded.model, "later-bad")
+        write(site, "later-bad", scaled_but_nan_when_loud)
+        set_current(site.model, "later-bad")
         daemon.await_events("model_serves", 2)
-        goes_on(embedded, daemon)
+        goes_on(site, daemon)
         stream.loud.set()
         daemon.await_events("model_rolled_back")
-        goes_on(embedded, daemon)
+        goes_on(site, daemon)
 
-        write(embedded, "last", models.scaled(FACTOR["last"]))
-        set_current(embedded.model, "last")
+        write(site, "last", models.scaled(FACTOR["last"]))
+        set_current(site.model, "last")
         daemon.await_events("model_serves", 3)
-        goes_on(embedded, daemon)
+        goes_on(site, daemon)
         begun = len(stream.sent)
         until(lambda: len(stream.sent) > begun + 1, "readings behind the last swap", daemon)
 
     upto = stream.seconds - CHUNK_S
-    expected, _ = embedded.backtested(stream.whole(), upto)
-    until(lambda: embedded.windows() >= set(expected), "every window is scored", daemon)
-    published = [each for each in embedded.versioned_scores() if each[0][1] <= upto]
+    expected, _ = site.backtested(stream.whole(), upto)
+    until(lambda: site.windows() >= set(expected), "every window is scored", daemon)
+    published = [each for each in site.versioned_scores() if each[0][1] <= upto]
     assert sorted(where for where, _, _ in published) == sorted(expected)
     for where, score, version in published:
         assert score == pytest.approx(expected[where] / FACTOR["last"] * FACTOR[version], rel=1e-5), (where, version)

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
@@ -162,6 +162,19 @@ def test_pointing_back_takes_the_version_before(plant):
     assert [told["to"] for told in plant.events("model_serves")] == ["2", "1", "2"]
 
 
+def test_pointing_back_before_the_next_step_takes_nothing(plant):
+    plant.write("2")
+    plant.promote("2")
+    plant.promote("1")
+    plant.reads(QUIET, QUIET)
+    plant.reads(QUIET, QUIET)
+    assert set(plant.versions()) == {"1"}
+    assert plant.told.entries == []
+    plant.promote("2")
+    plant.reads(QUIET, QUIET)
+    assert set(plant.versions(plant.reads(QUIET, QUIET))) == {"2"}
+
+
 def test_what_serves_already_is_not_loaded_again(plant):
     plant.following.look()
     plant.promote("1")
@@ -238,7 +251,7 @@ BAD = {
     "not there": (lambda plant: None, "No such file"),
     "same version": (
         lambda plant: models.write_version(plant.folder, edit=models.scaled(2)).parent.rename(plant.root / "2"),
-        "version '1' serves already, with other content",
+        "version '1' serves already, with other content: give this file its own",
     ),
 }
 
@@ -254,7 +267,7 @@ def test_a_bad_version_is_refused_once_with_its_clause_and_the_one_in_service_go
         plant.reads(*[QUIET] * 4)
     [told] = plant.events("model_refused")
     assert (told["detector"], told["serves"], told["log_level"]) == ("d", "1", "error")
-    assert str(plant.root) in told["detail"]
+    assert told["file"] == str(plant.root / "2" / "model.onnx")
     assert plant.counted("tocsin_model_refused_total") == 1
     assert re.search(clause, told["detail"]), told["detail"]
     assert [end for end, _, _ in plant.scored()] == plant.due()
@@ -274,6 +287,7 @@ def test_a_pointer_that_names_no_version_is_refused_once_and_taken_when_it_does(
     plant.following.look()
     [told] = plant.events("model_refused")
     assert "is no version" in told["detail"]
+    assert told["file"] == str(plant.root)
     plant.promote("2")
     plant.reads(QUIET, QUIET)
     assert set(plant.versions(plant.reads(QUIET, QUIET))) == {"2"}
@@ -563,6 +577,7 @@ def steps(readings, cuts, swapped):
     return scores, sorted(told)
 
 
+@settings(max_examples=50)
 @given(plants(), st.data())
 def test_models_that_take_over_between_any_steps_change_no_window_no_p_value_and_no_incident(readings, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(readings)), max_size=4)))
