@@ -36,6 +36,11 @@ DETECTOR = {"name": "d", "model": "unused", "assets": ["pump-*"]}
 RULES = {"alarm_budget_per_day": 4000, "on_delay_s": 2, "off_delay_s": 4}
 
 
+def logger(told):
+    """A logger of every level, whatever another test has configured."""
+    return structlog.wrap_logger(None, processors=[told], wrapper_class=structlog.BoundLogger)
+
+
 class Plant:
     """One pump, a detector on a model directory or file, and what follows it; the test is the clock."""
 
@@ -56,7 +61,7 @@ class Plant:
         self.made = assemble(config, load_models(config))
         self.made.pipeline.assign(WHERE, Position(0, 0), [])
         self.metrics, self.told = Metrics(), LogCapture()
-        log = structlog.wrap_logger(None, processors=[self.told])
+        log = logger(self.told)
         self.following = Following(config, self.made, log, self.metrics, prepare, within_s, clock)
         self.second = 0
         self.outputs = []
@@ -369,7 +374,7 @@ def test_a_bad_model_of_one_detector_keeps_no_other_from_being_replaced(tmp_path
         }
     )
     made, told = assemble(config, load_models(config)), LogCapture()
-    following = Following(config, made, structlog.wrap_logger(None, processors=[told]), Metrics())
+    following = Following(config, made, logger(told), Metrics())
     garbage(first)
     models.write_version(tmp_path / "two", models.metadata(version="2"))
     set_current(first.root, "2")
