@@ -4,7 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from monitor.assembly import Assembly
@@ -13,6 +13,7 @@ from monitor.config import Config
 from monitor.errors import RetriableError
 from monitor.pipeline import Output
 from monitor.publish import Publisher
+from monitor.snapshots import Snapshots
 from monitor.state import Position
 from monitor.takeover import Takeover
 from monitor.telemetry import Metrics
@@ -44,9 +45,13 @@ class Daemon:
         clock: Clock | None = None,
         deadletter_limit: int = 1_048_576,
         rest: Callable[[], None] = lambda: None,
+        follow: Callable[[Output], None] = lambda output: None,
         stop: threading.Event | None = None,
     ) -> None:
-        """`rest` is called in the first moment without work after much of it; `stop`, when set, ends `run`."""
+        """`rest` is called in the first moment without work after much of it, `follow` after every step.
+
+        `stop`, when set, ends `run`.
+        """
         self.metrics = metrics or Metrics()
         self._config = config
         self._assembly = assembly
@@ -54,14 +59,20 @@ class Daemon:
         self._log = log
         self._clock = clock or Clock()
         self._publisher = Publisher(config, deadletter_limit)
+        self._snapshots = Snapshots(config, assembly, log, self._clock.monotonic)
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
         self._rest, self._worked = rest, 0
+        self._follow = follow
         self._undelivered = 0  # deliveries in a row that failed
         self._doubt = ""  # why what is held may be ahead of what is committed; empty where it is not
         self._stop = stop or threading.Event()
         self._retry = Waiting(self._stop, self._tell_retry)
         self._takeover = Takeover(config, transport, log, self.metrics, self._clock.monotonic)
+
+    def stop(self) -> None:
+        """Ask `run` to finish the batch in hand and leave."""
+        self._stop.set()
 
     def missing_for_health(self) -> str:
         """What keeps the daemon from being healthy; empty when the loop makes progress."""
@@ -80,8 +91,11 @@ class Daemon:
         try:
             while not self._stop.is_set():
                 self.turn()
+            if not self._doubt:
+                self._snapshots.save(self._assembly.pipeline.partitions, now=True)
         finally:
             self._transport.close()
+            self._snapshots.close()
             self._log.info("stopped")
 
     def turn(self) -> Output:
@@ -101,6 +115,7 @@ class Daemon:
         started = self._clock.monotonic()
         decoded = [(each, self._assembly.decoder.decode(each)) for each in messages]
         output = self._step(decoded)
+        self._follow(output)
         self._worked += output.counts.readings
         if not messages and self._worked > REST_AFTER:
             self._rest()
@@ -123,12 +138,16 @@ class Daemon:
             if where in self._last_record:
                 self._let_go(where)
             return
-        position = resumed.position
-        self._assembly.pipeline.assign(where, position, resumed.entries)
-        self._transport.start(where, position.low)
+        offset, low = resumed.position.offset, resumed.position.low
+        rebuilt = self._snapshots.restore(where, resumed.position, resumed.position.topic_id)
+        self._takeover.tell(where, resumed, refilled=rebuilt is None)
+        self._assembly.pipeline.assign(where, resumed.position, resumed.entries, rebuilt)
+        self._transport.start(where, rebuilt.offset if rebuilt else low)
         self._last_record[where] = self._clock.monotonic()
         self.metrics.assigned.set(len(self._last_record))
-        self._log.info("assigned", partition=where[1], offset=position.offset, low=position.low)
+        self._log.info(
+            "assigned", partition=where[1], offset=offset, low=low, snapshot=rebuilt.offset if rebuilt else None
+        )
 
     def _rewind(self, gone: Mapping[TopicPartition, int | None]) -> None:
         """Go back to the committed positions: what is held is doubtful after a delivery that may have failed."""
@@ -136,7 +155,8 @@ class Daemon:
             return
         for where in list(self._last_record):
             self._assign(where, gone)
-        self._doubt = ""
+        if not self._stop.is_set():  # else an assignment may have been given up
+            self._doubt = ""
 
     def _revoke(self, where: TopicPartition) -> None:
         self._takeover.forget(where)
@@ -180,6 +200,7 @@ class Daemon:
         outputs = [letter for m, c in decoded for letter in self._publisher.dead_letters(m, c.dead)]
         outputs += self._publisher.outputs(output)
         if self._send(outputs, self._publisher.state(output), output.positions):
+            self._snapshots.save(self._assembly.pipeline.partitions)
             self._tell(decoded, output, started)
 
     def _commit_again(self) -> None:
@@ -221,17 +242,18 @@ class Daemon:
             metrics.incidents.labels(told.transition.kind).inc()
         metrics.readings.inc(counts.readings)
         metrics.late.inc(counts.late)
+        metrics.resets.inc(counts.resets)
         metrics.ignored.inc(counts.ignored_values)
         metrics.unwatched.inc(counts.unwatched)
         metrics.windows.inc(counts.windows)
         metrics.not_scored.inc(counts.windows_not_scored)
         metrics.over.inc(counts.windows_over_limit)
-        metrics.faults.inc(counts.model_faults)
         metrics.batch_s.observe(took)
         metrics.assets.set(len(self._assembly.decoder.assets.names))
         lag = self._tell_lag(decoded)
-        if counts.model_faults:
-            self._log.error("model_fault", windows=counts.model_faults)
+        for fault in output.faults:
+            metrics.faults.labels(fault.detector).inc(fault.windows)
+            self._log.error("model_fault", **asdict(fault))
         self._log.info(
             "batch",
             partitions=len(output.positions),
@@ -242,6 +264,7 @@ class Daemon:
             incidents=len(output.transitions),
             dead_letters=sum(dead.values()),
             late=counts.late,
+            resets=counts.resets,
             lag=lag,
             seconds=round(took, 4),
         )

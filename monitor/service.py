@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from monitor.cluster import max_message_bytes, remove_member, topics_now
 from monitor.config import Config
 from monitor.daemon import Daemon
 from monitor.errors import FatalError, RetriableError, TocsinError
+from monitor.following import Following
 from monitor.process import rest, settle
 from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
@@ -34,6 +36,7 @@ def serve(config: Config) -> None:
     log = configure_logging(config.telemetry.log_level)
     metrics = Metrics()
     models = {name: timed(model, metrics.inference_s) for name, model in load_models(config).items()}
+    clients.require(config)
     settle()
     standing = Standing()
     with stopping(log) as stop, telemetry(config, metrics, standing) as address:
@@ -51,10 +54,15 @@ def serve(config: Config) -> None:
         transport = connect(config, log, stop, standing)
         if transport is None:
             return
-        made, most = assemble(config, models), limit(config)
-        daemon = Daemon(config, made, transport, log, metrics, deadletter_limit=most, rest=rest, stop=stop)
+        most, assembly = limit(config), assemble(config, models)
+        following = Following(config, assembly, log, metrics, partial(timed, histogram=metrics.inference_s))
+        daemon = Daemon(
+            config, assembly, transport, log, metrics,
+            deadletter_limit=most, rest=rest, follow=following.between_steps, stop=stop,
+        )  # fmt: skip
         standing.healthy, standing.ready = daemon.missing_for_health, daemon.missing_for_readiness
-        daemon.run()
+        with following:
+            daemon.run()
         if config.delivery.leave_on_stop:
             leave(config, log)
 

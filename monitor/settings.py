@@ -30,6 +30,13 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Seconds,
         Meta(description="An asset so far behind its partition's stream time is idle: its last windows are closed."),
     ] = 300.0
+    reset_after_s: Annotated[
+        Seconds,
+        Meta(
+            description="An asset so far behind its partition's stream time is reset: what its open windows hold is "
+            "forgotten, and no restart reads back to it. At least `idle_limit_s`."
+        ),
+    ] = 86_400.0
     max_ahead_s: Annotated[
         Seconds, Meta(description="A reading so far ahead of its record's timestamp is a dead letter.")
     ] = 3600.0
@@ -80,6 +87,16 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=1)],
         Meta(description="A batch may take so much of the time that the group allows between two polls."),
     ] = 0.25
+    snapshots: Annotated[
+        str | None,
+        Meta(
+            description="Folder for snapshots of open windows, relative to this file, with which a restart reads "
+            "little again. A cache: it may be deleted at any time. None: no snapshots."
+        ),
+    ] = None
+    snapshot_interval_s: Annotated[
+        Seconds, Meta(description="Shortest time from one snapshot of a partition to the next.")
+    ] = 60.0
     scores_message_bytes: Annotated[Count, Meta(description="A message of scores larger than this is split.")] = (
         524_288
     )
@@ -110,6 +127,13 @@ class Scoring(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[int, Meta(ge=0)], Meta(description="Threads of one model call; 0: as many as there are cores.")
     ] = 1
     max_batch: Annotated[Count, Meta(description="Most windows in one model call.")] = 4096
+    follow_s: Annotated[
+        Delay,
+        Meta(description="How often models' pointers and files are looked at for another one; 0: at start only."),
+    ] = 5.0
+    slowest_ms: Annotated[
+        Above0, Meta(description="A new model that takes longer for a window, on average of recent ones, is refused.")
+    ] = 10.0
 
 
 class Detector(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -60,10 +60,14 @@ class Takeover:
         found = resume(committed, (first, end), topic_id, entries, self._ids.get(where), where in gone)
         self._refused.pop(where, None)
         self._ids[where] = topic_id
-        for event, details in found.told:
-            self._metrics.recoveries.labels(event).inc()
-            self._log.warning(event, partition=where[1], **details)
         return found
+
+    def tell(self, where: TopicPartition, found: Resumed, refilled: bool) -> None:
+        """Log and count what was found; a refill that was cut is nothing where windows are not `refilled`."""
+        for event, details in found.told:
+            if refilled or event != "refill_cut":
+                self._metrics.recoveries.labels(event).inc()
+                self._log.warning(event, partition=where[1], **details)
 
     def forget(self, where: TopicPartition) -> None:
         """A partition left; whoever has it now decides."""

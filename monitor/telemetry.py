@@ -20,7 +20,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 EVENTS = {
     "started": "The process runs; its detectors, models, provider, Kafka client and telemetry address.",
     "slow_checksums": "The package crc32c is missing: kafka-python computes checksums in Python, many times slower.",
-    "assigned": "A partition was taken over: where reading begins, and how far back windows are rebuilt from.",
+    "assigned": "A partition was taken over: what is committed, how far back windows go, which snapshot serves.",
     "revoked": "A partition left, its windows and alarm state with it.",
     "batch": "One step: readings, windows, incidents, dead letters, lag and times.",
     "topic_missing": "The input topic is gone; the daemon waits for it.",
@@ -29,8 +29,14 @@ EVENTS = {
     "goes on at the nearest offset there is.",
     "state_lost": "The state topic has fewer entries than were written: alarms that were open may be raised again.",
     "refill_cut": "Retention has deleted readings that open windows need: those windows stay partly empty.",
+    "snapshot_ignored": "A snapshot of open windows does not serve, and why: they are rebuilt from the input.",
+    "snapshot_failed": "A snapshot of open windows could not be written; the next one is tried in its time.",
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
-    "model_fault": "A model gave NaN or infinity for some windows: they are not scored.",
+    "model_fault": "A model gave NaN or infinity for some windows, or its call failed: they are not scored, but for "
+    "those that the model before it could score.",
+    "model_refused": "A model that a pointer or file names is not taken, and why; the one in service stays.",
+    "model_rolled_back": "A model failed in service where the one before it did not: that one serves again.",
+    "model_serves": "Another model has taken over, from this step on.",
     "retrying": "A call to the broker failed and is tried again.",
     "rewinding": "A delivery failed or may have: work since the committed position is done again.",
     "waiting_for_topics": "Topics are missing or have too few partitions; work begins when they are mended.",
@@ -50,13 +56,24 @@ class Metrics:
         r = self.registry
         self.readings = Counter("tocsin_readings", "Readings processed", registry=r)
         self.late = Counter("tocsin_late_readings", "Readings that came after their window was closed", registry=r)
+        self.resets = Counter("tocsin_resets", "Resets of an asset's windows after long silence", registry=r)
         self.dead = Counter("tocsin_dead_letters", "Messages that are no reading", ["reason"], registry=r)
         self.ignored = Counter("tocsin_ignored_values", "Values of channels that no model uses", registry=r)
         self.unwatched = Counter("tocsin_unwatched_readings", "Readings of assets without a detector", registry=r)
         self.windows = Counter("tocsin_windows", "Windows closed", registry=r)
         self.not_scored = Counter("tocsin_windows_not_scored", "Windows with too little observed", registry=r)
         self.over = Counter("tocsin_windows_over_limit", "Windows scored over their limit", registry=r)
-        self.faults = Counter("tocsin_model_faults", "Windows for which a model gave no finite score", registry=r)
+        self.faults = Counter(
+            "tocsin_model_faults", "Windows for which a model gave no finite score", ["detector"], registry=r
+        )
+        self.refused = Counter(
+            "tocsin_model_refused", "Models that were to serve and were not taken", ["detector"], registry=r
+        )
+        self.swaps = Counter("tocsin_model_swaps", "Models that took over", ["detector"], registry=r)
+        self.rollbacks = Counter(
+            "tocsin_model_rollbacks", "Models that failed in service and gave way to the one before", ["detector"],
+            registry=r,
+        )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
         self.rewinds = Counter("tocsin_rewinds", "Deliveries that failed and whose work is done again", registry=r)

@@ -3,7 +3,9 @@
 from importlib.metadata import version
 
 import kafka.record.util
+from kafka import KafkaConsumer
 
+from monitor.cluster import client_settings
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration
 from monitor.transport import Transport
@@ -21,7 +23,8 @@ def connect(config: Config, timeout_s: float | None = None) -> Transport:
 
 
 def require(config: Config) -> None:
-    """Raises InvalidConfiguration where the configured client is not installed."""
+    """Raises InvalidConfiguration where the client is not installed, or no client has a setting of `[kafka]`."""
+    client_settings(config.kafka, KafkaConsumer)
     if config.delivery.client == "kafka-python":
         return
     try:
