@@ -41,11 +41,11 @@ class Waiting:
         def attempt() -> T:
             if self._failure is not None and self._stop.is_set():
                 raise self._failure  # the stop ended the wait: no other try, which may wait for long itself
-            return call()
+            result = call()
+            self.reason = ""
+            return result
 
-        result = self._retrying(attempt)
-        self.reason = ""
-        return result
+        return self._retrying(attempt)
 
     def pause(self, failures: int) -> bool:
         """Wait as after so many failures in a row; whether the process is asked to stop."""
