@@ -148,8 +148,10 @@ def test_what_follows_a_close_by_the_clock_is_late_or_new_and_never_scored_twice
 
 
 @pytest.mark.parametrize("fails", ["before", "after"])
-def test_delivery_in_doubt_is_neither_lost_nor_repeated(fails):
-    plant = Plant(Doubtful)
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_delivery_in_doubt_is_neither_lost_nor_repeated(fails, snapshots, tmp_path):
+    plant = Plant(Doubtful, snapshots=str(tmp_path) if snapshots else None)
+    plant.seconds += 61
     plant.reads(0, 0, 1, 2, 3)
     plant.transport.fails = fails
     plant.reads(0, 4, 5)
