@@ -1,7 +1,7 @@
 """State of one input partition: a window store and alarm states per detector, stream time, and its position."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from monitor.alarms import AlarmState, Policy, Transition, Window, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 from monitor.columns import AssetTable, Columns, take
+from monitor.contributions import contributions
 from monitor.errors import InvalidReading
 from monitor.grid import Grid
 from monitor.lines import resized
 from monitor.modelfile import Channel
+from monitor.revisions import Late, Rescore, Revisions, limited
 from monitor.scored import ScoredWindows
 from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
 from monitor.windows import IdleClose, Readings, Sink, WindowStore
-from monitor.wire import Contribution
 
 When = Callable[[IdleClose], tuple[int, int]]  # offset and row after which an asset was idle
-MAX_CHANNELS_TOLD = 32  # contributions kept on an incident; the rest have the least share
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,12 @@ class Watching:
     policy: Policy
     channels: tuple[Channel, ...]
     columns: Callable[[int], Ints | None]
+
+    @property
+    def revised_buckets(self) -> int:
+        """How many buckets further back than an open window a revision may look."""
+        bound = self.policy.revision_bound
+        return -(-bound // self.grid.period) + 2 * self.grid.stride if bound else 0
 
 
 @dataclass(slots=True)
@@ -52,9 +58,28 @@ class _Detector:
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
+    revisions: Revisions | None = None  # None: late readings revise nothing
     closes: dict[int, list[Close]] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
     known: dict[str, StateEntry] = field(default_factory=dict)  # restored, of assets not yet seen
+
+    def low_offset(self) -> int:
+        """Oldest offset that an open window, a watermark or a revision needs; HIGHEST where nothing is held."""
+        low = self.store.low_offset()
+        return min(low, self.revisions.low_offset()) if self.revisions else low
+
+    def keep_alarm(self, row: int, alarm: AlarmState) -> None:
+        """Keep an asset's alarm state, and what follows from it."""
+        self.alarms[row] = alarm
+        self.restless[row] = not alarm.at_rest
+        if self.revisions:
+            self.revisions.note(row, alarm)
+
+
+def _detector(rules: Watching) -> _Detector:
+    store = WindowStore(rules.grid, len(rules.channels))
+    revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
+    return _Detector(rules, store, revisions=revisions)
 
 
 class PartitionState:
@@ -73,7 +98,7 @@ class PartitionState:
         self._committed = position
         self._next = position.low
         self._stream = LOWEST
-        self._detectors = [_Detector(rules, WindowStore(rules.grid, len(rules.channels))) for rules in watching]
+        self._detectors = [_detector(rules) for rules in watching]
         self._recorded: list[tuple[Close, int, str]] = []  # closes to repeat: when, which detector, which asset
         by_name = {detector.rules.detector: number for number, detector in enumerate(self._detectors)}
         for key, entry in state:
@@ -96,7 +121,7 @@ class PartitionState:
         """What to commit once the outputs so far are safe; during a refill, what was committed before."""
         if not self.caught_up:
             return self._committed
-        low = min((detector.store.low_offset() for detector in self._detectors), default=HIGHEST)
+        low = min((detector.low_offset() for detector in self._detectors), default=HIGHEST)
         return Position(self._next, min(low, self._next), None if self._stream == LOWEST else self._stream)
 
     def names(self, number: int, rows: Ints) -> list[str]:
@@ -178,7 +203,9 @@ class PartitionState:
             if readings is None and not len(detector.names):
                 continue
             placed = detector.store.place(readings or _nothing(detector), self._stream, None if refill else sink)
-            out.late += 0 if refill else placed.late
+            out.late += 0 if refill else len(placed.late.place)
+            if detector.revisions and readings:
+                detector.revisions.read(readings, placed.late, refill)
             if placed.idle:
                 self._record(detector, placed.idle, self._when(part, after, detector.rules.grid.idle_limit))
 
@@ -221,25 +248,29 @@ class PartitionState:
             detector.restless = np.r_[detector.restless, np.zeros(row + 8, np.bool_)]
         entry = detector.known.pop(detector.names[row], None)
         if entry is not None:
-            detector.alarms[row] = entry.alarm
-            detector.restless[row] = not entry.alarm.at_rest
+            detector.keep_alarm(row, limited(entry.alarm, detector.rules.policy.revision_bound))
             detector.closes[row] = list(entry.closes)
 
     # ------------------------------------------------------------------------------------- alarms and state
 
     def step_alarms(
-        self, number: int, ends: Ints, scored: ScoredWindows, model_version: str
+        self, number: int, ends: Ints, scored: ScoredWindows, rescore: Rescore, model_version: str
     ) -> list[tuple[str, Transition]]:
         """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
 
-        ends: (n,) of the scored windows, in time order for each row. Returns assets with their transitions.
+        ends: (n,) of the scored windows, in time order for each row; late readings have their place among them.
+        Returns assets with their transitions.
         """
         detector, rows = self._detectors[number], scored.row
         active = detector.restless[: len(detector.names)].copy()
         active[rows[scored.over]] = True
         told = []
         places = np.flatnonzero(active[rows])
-        for place in places[np.argsort(rows[places], kind="stable")].tolist():
+        places = places[np.argsort(rows[places], kind="stable")]
+        for place in _in_order(detector, active, rows, ends, places):
+            if isinstance(place, Late):
+                told += self._revise(detector, place, rescore, model_version)
+                continue
             row, over = int(rows[place]), bool(scored.over[place])
             before = detector.alarms.get(row, AlarmState())
             if before.at_rest and not over:
@@ -247,14 +278,32 @@ class PartitionState:
             window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), model_version)
             peak = before.incident.peak.score if before.incident else -math.inf
             highest = over and window.score > peak  # of others nobody asks what contributed
-            channels = _contributions(detector.rules.channels, scored, place) if highest else ()
+            channels = contributions(detector.rules.channels, scored, place) if highest else ()
             after, transition = step(detector.rules.policy, before, window, channels)
-            detector.alarms[row] = after
-            detector.restless[row] = not after.at_rest
+            detector.keep_alarm(row, after)
             detector.changed.add(row)
             if transition is not None:
                 told.append((detector.names[row], transition))
         return told
+
+    def _revise(
+        self, detector: _Detector, late: Late, rescore: Rescore, model_version: str
+    ) -> list[tuple[str, Transition]]:
+        """What late readings of one message change of an asset's incidents."""
+        before = detector.alarms.get(late.row, AlarmState())
+        if detector.revisions is None:
+            return []
+        after, told = detector.revisions.revise(late, before, rescore, model_version)
+        if after is not before:
+            detector.keep_alarm(late.row, after)
+            detector.changed.add(late.row)
+        return [(detector.names[late.row], transition) for transition in told]
+
+    def tidy(self) -> None:
+        """Let go of what no revision needs after this step."""
+        for detector in self._detectors:
+            if detector.revisions:
+                detector.revisions.tidy(detector.store.closed, detector.store.highest)
 
     def changed_state(self) -> Iterable[tuple[StateKey, StateEntry]]:
         """Entries of the assets whose alarm state or recorded closes changed since the last call."""
@@ -271,7 +320,7 @@ class PartitionState:
         for close in idle:
             kept = detector.closes.setdefault(close.row, [])
             kept.append(Close(*when(close), close.closed_to))
-            oldest = close.closed_to + grid.stride - grid.window
+            oldest = close.closed_to + grid.stride - grid.window - detector.rules.revised_buckets
             kept[:] = [known for known in kept if known.closed_to >= oldest][-MAX_CLOSES:]
             detector.changed.add(close.row)
 
@@ -287,6 +336,19 @@ class PartitionState:
         return position
 
 
+def _in_order(detector: _Detector, active: Bools, rows: Ints, ends: Ints, places: Ints) -> Iterator[int | Late]:
+    """Places of windows, sorted by row and time, with late readings behind the windows that were closed by then."""
+    late = list(detector.revisions.late(active)) if detector.revisions else []
+    if not late:
+        return iter(places.tolist())
+    happened: list[tuple[int, int, int, int | Late]] = [
+        (int(rows[place]), int(ends[place]), -1, place) for place in places.tolist()
+    ]
+    closed = detector.rules.grid.window_end(np.array([each.closed for each in late]))
+    happened += [(each.row, end, each.offset, each) for each, end in zip(late, closed.tolist(), strict=True)]
+    return (what for *_, what in sorted(happened, key=lambda each: each[:3]))
+
+
 def _nothing(detector: _Detector) -> Readings:
     empty = np.empty(0, np.int64)
     return Readings(empty, empty, np.empty((0, len(detector.rules.channels)), np.float32), empty, empty)
@@ -296,22 +358,3 @@ def _columns_of(values: NDArray[np.float32], columns: Ints) -> NDArray[np.float3
     """The detector's channels of a route's values; the same array where they are all of them, in order."""
     whole = len(columns) == values.shape[1] and bool((columns == np.arange(len(columns))).all())
     return values if whole else values[:, columns]
-
-
-def _contributions(channels: tuple[Channel, ...], scored: ScoredWindows, place: int) -> tuple[Contribution, ...]:
-    """Channels of a window over the limit, those with the largest share first."""
-    shares = scored.channel_score[place] / max(float(scored.channel_score[place].sum()), 1e-30)
-    return tuple(
-        Contribution(
-            channels[i].name,
-            round(float(shares[i]), 6),
-            _number(scored.seen[place, i]),
-            _number(scored.expected[place, i]),
-            channels[i].unit,
-        )
-        for i in np.argsort(-shares, kind="stable")[:MAX_CHANNELS_TOLD].tolist()
-    )
-
-
-def _number(value: np.float32) -> float | None:
-    return float(value) if np.isfinite(value) else None

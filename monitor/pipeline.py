@@ -17,6 +17,7 @@ from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState, Watching
+from monitor.revisions import remembered
 from monitor.routes import Routes
 from monitor.scored import ScoredWindows, observed_share, recent_mean
 from monitor.scoring import Floats, Score
@@ -25,6 +26,7 @@ from monitor.windows import Sink
 from monitor.wire import Scores
 
 TopicPartition = tuple[str, int]
+EVERY = Limits(1.0, 1.0, 0.0)  # over which every window is
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,13 @@ class Watch:
         """Outputs of the graph that every window needs."""
         return ("score", "channel_score", *(["reconstruction"] if self.publish_expected else []))
 
-    def policy(self) -> Policy:
-        """Limits from the model's calibration and the alarm budget, delays in windows."""
+    def policy(self, revision_bound: int = 0) -> Policy:
+        """Limits from the model's calibration and the alarm budget, delays in windows; the bound in ns."""
         meta = self.metadata
         limit = limits(meta.calibration, meta.windows_per_day, self.alarm_budget_per_day, self.deadband)
-        return policy(limit, meta.period_ms * 1_000_000 * meta.stride, self.on_delay_s, self.off_delay_s)
+        stride_ns = meta.period_ms * 1_000_000 * meta.stride
+        heights = remembered(meta.window, meta.stride)
+        return policy(limit, stride_ns, self.on_delay_s, self.off_delay_s, revision_bound, heights)
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class Counts:
     windows_not_scored: int = 0
     windows_over_limit: int = 0
     model_faults: int = 0
+    revisions: int = 0
 
 
 @dataclass(slots=True)
@@ -140,6 +145,14 @@ def sound_windows(parts: Sequence[ScoredWindows], counts: Counts) -> ScoredWindo
     return scored
 
 
+def rescored(watch: Watch, counts: Counts, bucket: Ints, windows: Floats) -> ScoredWindows:
+    """Score windows (n, W, C) that were made again: these are no windows of the step, only their faults count."""
+    nowhere, aside = np.zeros_like(bucket), Counts()
+    scored = sound_windows([score_windows(watch, EVERY, nowhere, nowhere, bucket, windows, aside)], aside)
+    counts.model_faults += aside.model_faults
+    return scored
+
+
 class Pipeline:
     """Windows, scores and alarms of the partitions that this process owns."""
 
@@ -150,6 +163,7 @@ class Pipeline:
         assets: AssetTable,
         *,
         allowed_lateness_s: float = 0.0,
+        revision_bound_s: float = 0.0,
         idle_limit_s: float = 300.0,
     ) -> None:
         """`routes` numbers detectors as `watches` does."""
@@ -162,7 +176,7 @@ class Pipeline:
             Watching(
                 watch.detector,
                 _grid(watch.metadata, allowed_lateness_s, idle_limit_s),
-                watch.policy(),
+                watch.policy(round(revision_bound_s * 1e9)),
                 tuple(watch.metadata.channels),
                 partial(routes.columns, number),
             )
@@ -212,7 +226,11 @@ class Pipeline:
             gather.flush()
             if scored[number]:
                 self._tell(number, partitions, sound_windows(scored[number], output.counts), output)
+            elif self._watching[number].policy.revision_bound:
+                nothing = ScoredWindows.none(len(self._watching[number].channels))
+                self._tell(number, partitions, nothing, output)
         for partition in partitions:
+            partition.tidy()
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
             output.positions[partition.where] = partition.position()
         return output
@@ -236,14 +254,15 @@ class Pipeline:
         limits = rules.policy.limits
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
         for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
-            if low == high:
-                continue
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
-            names = partition.names(number, mine.row)
-            output.scores.append((partition.where, _scores(watch, limits, names, window_end, mine)))
-            for asset, transition in partition.step_alarms(number, window_end, mine, watch.metadata.version):
+            if low < high:
+                names = partition.names(number, mine.row)
+                output.scores.append((partition.where, _scores(watch, limits, names, window_end, mine)))
+            rescore = partial(rescored, watch, output.counts)
+            for asset, transition in partition.step_alarms(number, window_end, mine, rescore, watch.metadata.version):
                 output.transitions.append(Told(*partition.where, asset, watch.detector, limits.score, transition))
+                output.counts.revisions += transition.kind == "revised"
 
 
 def _grid(metadata: ModelMetadata, allowed_lateness_s: float, idle_limit_s: float) -> Grid:

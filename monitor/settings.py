@@ -26,6 +26,13 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     allowed_lateness_s: Annotated[
         Delay, Meta(description="How far behind an asset's newest event time a reading may come and still count.")
     ] = 0.0
+    revision_bound_s: Annotated[
+        Delay,
+        Meta(
+            description="How far behind an asset's newest event time a late reading may come and still revise an "
+            "incident that was published; longer than `allowed_lateness_s`, or 0: never."
+        ),
+    ] = 0.0
     idle_limit_s: Annotated[
         Seconds,
         Meta(description="An asset so far behind its partition's stream time is idle: its last windows are closed."),

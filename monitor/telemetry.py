@@ -49,6 +49,7 @@ class Metrics:
         self.over = Counter("tocsin_windows_over_limit", "Windows scored over their limit", registry=r)
         self.faults = Counter("tocsin_model_faults", "Windows for which a model gave no finite score", registry=r)
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
+        self.revisions = Counter("tocsin_revisions", "Incidents revised by late readings", registry=r)
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
         self.lag = Gauge("tocsin_lag_records", "Messages not yet read", ["partition"], registry=r)
         self.lag_s = Gauge("tocsin_lag_seconds", "Age of the newest message processed", ["partition"], registry=r)

@@ -6,7 +6,7 @@ The window that ends with bucket k holds buckets k-W+1 to k, for every k that th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -60,11 +60,26 @@ class IdleClose:
 
 
 @dataclass(slots=True)
+class LateReadings:
+    """Late readings, by asset and in the order of reading: their places in the batch (n,).
+
+    closed: (n,) the last bucket closed just before each; highest: (n,) the asset's highest event time then.
+    """
+
+    place: Ints
+    closed: Ints
+    highest: Ints
+
+
+NONE_LATE = LateReadings(*np.empty((3, 0), np.int64))
+
+
+@dataclass(slots=True)
 class Placed:
     """What a batch of readings did besides closing windows: watermarks moved by idleness, late readings."""
 
     idle: list[IdleClose]
-    late: int
+    late: LateReadings = field(default_factory=lambda: NONE_LATE)
 
 
 @dataclass(slots=True)
@@ -120,7 +135,7 @@ class WindowStore:
         and stream time closes nothing, since those closes are known from the state topic (`close_to`).
         """
         if not len(readings.row):
-            return Placed([] if sink is None else self._close_idle(stream, sink), 0)
+            return Placed([] if sink is None else self._close_idle(stream, sink))
         order = sorted_order(readings.row)
         row, ts, offset = readings.row[order], readings.ts[order], readings.offset[order]
         first, last = segment_bounds(row)
@@ -138,13 +153,13 @@ class WindowStore:
                 closed, idle = self._closed_by_idleness(row, before, closed, first, was_idle)
         self._note_highest(row, offset, ts > before, rows, highest[last], offset[last])
         kept = _OnTime(row, ts, bucket, readings.values, order, offset, np.maximum(closed, passed))
-        passed_last, on_time = kept.upto[last], bucket > closed
-        self._place(kept if on_time.all() else kept.part(on_time), sink)
+        passed_last, late = kept.upto[last], np.flatnonzero(bucket <= closed)
+        self._place(kept.part(bucket > closed) if len(late) else kept, sink)
         self._close_passed(rows, passed_last, sink)
         self._note_needed(rows)
         if sink is not None:
             idle += self._close_idle(stream, sink)
-        return Placed(idle, len(row) - int(np.count_nonzero(on_time)))
+        return Placed(idle, LateReadings(order[late], closed[late], before[late]))
 
     def close_to(self, row: int, bucket: int, sink: Sink | None) -> None:
         """Move one asset's watermark by hand, as a recorded close or the clock tells."""
