@@ -214,12 +214,12 @@ class NaiveIncidents:
 
     def message(self, readings):
         """One message: readings of assets as (asset, ts, values)."""
-        late = self._late(readings)
+        late, beyond = self._late(readings)
         for i, (name, ts, values) in enumerate(readings):
             known = self.known.setdefault(name, [])
-            if i not in late:
+            if i not in late | beyond:
                 known.append((ts, values))
-            elif i == max(j for j in late if readings[j][0] == name):
+            elif i in late and i == max(j for j in late if readings[j][0] == name):
                 self._revise(name, [readings[j][1:] for j in sorted(late) if readings[j][0] == name])
             self._follow(self.windows.read, name, ts, values)
 
@@ -227,14 +227,14 @@ class NaiveIncidents:
         self._follow(self.windows.end)
 
     def _late(self, readings):
-        """Which of a message's readings are late and within the bound; those beyond it are of no use to anybody."""
-        windows, late = copy.deepcopy(self.windows), set()
+        """Which of a message's readings are late: those within the bound, and those beyond it."""
+        windows, late, beyond = copy.deepcopy(self.windows), set(), set()
         for i, (name, ts, values) in enumerate(readings):
             count, highest = windows.late, windows.assets[name].highest if name in windows.assets else ts
             windows.read(name, ts, values)
-            if windows.late > count and ts >= highest - self.bound:
-                late.add(i)
-        return late
+            if windows.late > count:
+                (late if ts >= highest - self.bound else beyond).add(i)
+        return late, beyond
 
     def _follow(self, happen, *what):
         """Let something happen to the windows, and step the alarms by those that it closes."""

@@ -123,6 +123,11 @@ def late(second, value, other=None, asset="p"):
     return [(asset, second, value, value if other is None else other)]
 
 
+def by_asset(told):
+    """Transitions in their order within each asset: between assets no order is promised."""
+    return sorted(told, key=lambda each: each.asset)
+
+
 def kinds(run):
     return [transition.kind for transition in run.transitions]
 
@@ -335,7 +340,7 @@ def as_oracle(run):
     return sorted(found, key=lambda event: event[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     logs(), st.sampled_from([2, 5, 20, 60]), st.sampled_from([0, 1]), st.integers(1, 2), st.integers(1, 3), st.data()
 )
@@ -360,7 +365,7 @@ def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fal
     assert run.count("late") == naive.windows.late
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(logs(), st.data())
 def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
     straight, broken = Run(log), Run(log)
@@ -368,12 +373,12 @@ def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
         count = data.draw(st.integers(1, 30))
         straight.reads(count)
         broken.reads(count).restarts(data.draw(st.integers(1, 9)))
-    assert broken.told == straight.told
+    assert by_asset(broken.told) == by_asset(straight.told)
     assert broken.state == straight.state
-    assert broken.position == straight.position
+    assert (broken.position.offset, broken.position.stream) == (straight.position.offset, straight.position.stream)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(logs(), st.data())
 def test_what_was_delivered_but_not_committed_is_the_same_when_it_is_delivered_again(log, data):
     commit, crash = sorted(data.draw(st.tuples(st.integers(0, len(log)), st.integers(0, len(log)))))
@@ -382,7 +387,7 @@ def test_what_was_delivered_but_not_committed_is_the_same_when_it_is_delivered_a
     run.reads(crash - commit)
     run.position, run.at = position, commit
     run.restarts().reads()
-    assert sorted(run.told, key=lambda told: told.asset) == sorted(straight.told, key=lambda told: told.asset)
+    assert by_asset(run.told) == by_asset(straight.told)
 
 
 def test_a_bound_within_the_allowed_lateness_is_refused():
