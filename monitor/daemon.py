@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from monitor.assembly import Assembly
 from monitor.columns import Columns, Messages
@@ -16,6 +17,7 @@ from monitor.config import Config
 from monitor.errors import RetriableError
 from monitor.pipeline import Output
 from monitor.publish import Publisher
+from monitor.revisions import limited
 from monitor.state import Position, StateEntry, StateKey, decode_entry, decode_key
 from monitor.telemetry import Metrics
 from monitor.transport import Outgoing, TopicPartition, Transport
@@ -130,11 +132,13 @@ class Daemon:
         first, end = bounds
         position = position or Position(first, first)
         low = min(max(position.low, first), end)
+        state = self._state(entries)
         if low > position.low:
             self._log.warning("refill_cut", partition=where[1], needed=position.low, first=first)
+            state = [(key, replace(entry, alarm=limited(entry.alarm, 0))) for key, entry in state]
         offset = max(min(position.offset, end), low)
         position = Position(offset, low, position.stream)
-        self._assembly.pipeline.assign(where, position, self._state(entries))
+        self._assembly.pipeline.assign(where, position, state)
         self._transport.start(where, position.low)
         self._last_record[where] = self._clock.monotonic()
         self.metrics.assigned.set(len(self._last_record))

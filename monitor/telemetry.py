@@ -23,7 +23,8 @@ EVENTS = {
     "assigned": "A partition was taken over: where reading begins, and how far back windows are rebuilt from.",
     "revoked": "A partition left, its windows and alarm state with it.",
     "batch": "One step: readings, windows, incidents, dead letters, lag and times.",
-    "refill_cut": "Retention has deleted readings that open windows need: those windows stay partly empty.",
+    "refill_cut": "Retention has deleted readings that are needed: open windows stay partly empty, and incidents "
+    "are not revised.",
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
     "model_fault": "A model gave NaN or infinity for some windows: they are not scored.",
     "retrying": "A call to the broker failed and is tried again.",

@@ -45,12 +45,11 @@ class Plant:
                 "detectors": [{"name": "d", "model": "unused", "assets": ["*"]}],
             }
         )
-        self.seconds = 0.0
-        self.broker = MemoryBroker(
-            dict.fromkeys(("tocsin.readings", "tocsin.scores", "tocsin.anomalies", "tocsin.state"), 2)
-        )
+        self.seconds = self.stepped_s = 0.0
+        topics = ("readings", "scores", "anomalies", "deadletter", "state")
+        self.broker = MemoryBroker(dict.fromkeys((f"tocsin.{name}" for name in topics), 2))
         self.transport = transport(self.broker, "tocsin.readings", "tocsin.state")
-        clock = Clock(lambda: T0 + self.seconds, lambda: self.seconds)
+        clock = Clock(lambda: T0 + self.seconds + self.stepped_s, lambda: self.seconds)
         log = configure_logging("error")
         made = assemble(config, {"d": models.model()})
         self.daemon = Daemon(config, made, self.transport, log, Metrics(), clock, rest=rest)
@@ -59,7 +58,8 @@ class Plant:
     def reads(self, partition, *seconds, value=0.2):
         for second in seconds:
             reading = {"asset": f"pump-{partition}", "ts": T0 + second, "values": {"a": value, "b": value}}
-            self.broker.append(Outgoing("tocsin.readings", json.dumps(reading).encode(), partition=partition))
+            message = Outgoing("tocsin.readings", json.dumps(reading).encode(), partition=partition)
+            self.broker.append(message, int((T0 + self.seconds) * 1000))
         self.daemon.turn()
 
     def passes(self, seconds):
@@ -74,6 +74,10 @@ class Plant:
     def events(self):
         """Incident events, in the order of telling."""
         return [decode_event(record.value) for record in self.broker.read("tocsin.anomalies")]
+
+    def dead(self):
+        """Dead letters as readings."""
+        return [json.loads(record.value) for record in self.broker.read("tocsin.deadletter")]
 
     def metric(self, name):
         return self.daemon.metrics.registry.get_sample_value(name)
