@@ -150,13 +150,22 @@ def _extend(policy: Policy, state: AlarmState, window: Window, channels: tuple[C
 
 
 def with_heights(policy: Policy, incident: Incident, heights: Sequence[Height]) -> Incident:
-    """The incident with the highest of these windows; of equal ones the first is higher. None where never revised."""
+    """The incident with the highest of these windows; with none where it is never revised."""
     if not incident.revision_bound:
         return incident
-    kept = sorted(heights, key=lambda height: (-height.window.score, height.window.end))[: policy.heights]
-    explained = [height.window.end for height in kept if height.channels][:MAX_EXPLAINED]
-    told = [height if height.window.end in explained else replace(height, channels=()) for height in kept]
-    return replace(incident, heights=tuple(sorted(told, key=lambda height: height.window.end)))
+    kept = sorted(heights, key=lambda height: height.window.end)
+    while len(kept) > policy.heights:
+        kept.remove(min(kept, key=rank))
+    explained = [height for height in kept if height.channels]
+    if len(explained) > MAX_EXPLAINED:
+        lower = sorted(explained, key=rank)[:-MAX_EXPLAINED]
+        kept = [replace(height, channels=()) if height in lower else height for height in kept]
+    return replace(incident, heights=tuple(kept))
+
+
+def rank(height: Height) -> tuple[float, int]:
+    """What puts windows in the order of their height: the score, of equal ones the first is higher."""
+    return height.window.score, -height.window.end
 
 
 def _decide(policy: Policy, state: AlarmState, window: Window) -> tuple[AlarmState, Transition | None]:

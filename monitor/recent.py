@@ -60,19 +60,20 @@ class Recent:
             merged = merged.part(self._grid.bucket(merged.ts) >= needed[merged.row])
             parts.append(merged.part(sorted_order(merged.row)) if len(merged.row) else merged)
 
-    def of(self, rows: Ints) -> Part:
-        """All readings of some assets (n,); those of each stand in the order of reading."""
-        found = []
-        for part in self._parts:
-            low, high = np.searchsorted(part.row, rows), np.searchsorted(part.row, rows, side="right")
-            found.append(part.part(np.repeat(low, high - low) + ranges(high - low)))
-        return joined(found)
+    def of(self, row: int) -> Part:
+        """All readings of an asset, in the order of reading."""
+        return joined([part.part(slice(*np.searchsorted(part.row, (row, row + 1)).tolist())) for part in self._parts])
 
     def low_offset(self, rows: Ints, needed: Ints) -> int:
         """Oldest offset of a reading of these assets (n,) from their first needed buckets (n,) on, else HIGHEST."""
-        found = self.of(rows)
-        first = needed[np.searchsorted(rows, found.row)]
-        return int(found.offset[self._grid.bucket(found.ts) >= first].min(initial=HIGHEST))
+        lowest = HIGHEST
+        since = needed * self._grid.period
+        for part in self._parts:
+            low, high = np.searchsorted(part.row, rows), np.searchsorted(part.row, rows, side="right")
+            places = np.repeat(low, high - low) + ranges(high - low)
+            wanted = part.ts[places] >= np.repeat(since, high - low)
+            lowest = min(lowest, int(part.offset[places[wanted]].min(initial=HIGHEST)))
+        return lowest
 
     def windows(self, readings: Part, bucket: Ints) -> Floats:
         """Windows that end with these buckets (n,), made of one asset's readings: (n, W, C).

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from msgspec.structs import replace
 
-from monitor.alarms import AlarmState, Height, Incident, Policy, State, Transition, Window, with_heights
+from monitor.alarms import AlarmState, Height, Incident, Policy, State, Transition, Window, rank, with_heights
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints, ranges, segment_bounds
 from monitor.contributions import contributions
 from monitor.grid import Grid
@@ -57,7 +57,7 @@ def with_remade(
     """The incident with windows that were made again, and whether its peak is another one or another score."""
     ends = {height.window.end for height in remade}
     heights = [height for height in incident.heights if height.window.end not in ends] + list(remade)
-    peak = max(heights, key=lambda height: (height.window.score, -height.window.end))
+    peak = max(heights, key=rank)
     same = peak.window == incident.peak
     if not same and not peak.channels:
         heights.remove(peak)
@@ -205,7 +205,7 @@ class Revisions:
         told = []
         for incident in incidents:
             mine = buckets[(ends > incident.start) & (ends <= incident.last_over)]
-            readings = self._recent.of(np.array([late.row])) if len(mine) else None
+            readings = self._recent.of(late.row) if len(mine) else None
             remade = self._remade(readings, mine, late.offset, rescore, model_version) if readings else []
             if readings is None or not remade:
                 continue
@@ -216,7 +216,7 @@ class Revisions:
             after, changed = with_remade(self._policy, incident, remade, explain)
             state = _replaced(state, incident, after, late.offset)
             if changed:
-                window = max(remade, key=lambda height: (height.window.score, -height.window.end)).window
+                window = max(remade, key=rank).window
                 now: State = state.state if state.incident == after else "normal"  # a revision changes nothing of it
                 told.append(Transition("revised", now, now, window, after))
         return state, told
