@@ -144,7 +144,7 @@ def _extend(policy: Policy, state: AlarmState, window: Window, channels: tuple[C
             policy, replace(first, revision_bound=policy.revision_bound), [Height(window, -1, channels)]
         )
     known = replace(known, last_over=window.end)
-    if window.score > known.peak.score:
+    if exceeds(window, known.peak):
         known = replace(known, peak=window, channels=channels)
     return with_heights(policy, known, [*known.heights, Height(window, -1, channels)])
 
@@ -163,9 +163,16 @@ def with_heights(policy: Policy, incident: Incident, heights: Sequence[Height]) 
     return replace(incident, heights=tuple(kept))
 
 
-def rank(height: Height) -> tuple[float, int]:
-    """What puts windows in the order of their height: the score, of equal ones the first is higher."""
-    return height.window.score, -height.window.end
+def rank(height: Height) -> tuple[float, float, int]:
+    """What puts windows in the order of their height, of several models too; of equal ones the first is higher."""
+    return -height.window.p_value, height.window.score, -height.window.end
+
+
+def exceeds(window: Window, peak: Window) -> bool:
+    """Whether a window is higher than the peak so far: by its score, or by its p-value where the models differ."""
+    if window.model_version == peak.model_version:
+        return window.score > peak.score
+    return window.p_value < peak.p_value
 
 
 def _decide(policy: Policy, state: AlarmState, window: Window) -> tuple[AlarmState, Transition | None]:

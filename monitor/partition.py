@@ -1,13 +1,12 @@
 """State of one input partition: a window store and alarm states per detector, stream time, and its position."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Policy, Transition, Window, step
+from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 from monitor.columns import AssetTable, Columns, take
 from monitor.contributions import contributions
@@ -127,6 +126,13 @@ class PartitionState:
     def names(self, number: int, rows: Ints) -> list[str]:
         """Names of the assets in these rows (n,) of a detector."""
         return list(map(self._detectors[number].names.__getitem__, rows.tolist()))
+
+    def follow(self, number: int, rules: Watching) -> None:
+        """Go on by other rules of a detector, on the same grid: its model was replaced."""
+        detector = self._detectors[number]
+        detector.rules = rules
+        if detector.revisions:
+            detector.revisions.channels = rules.channels
 
     # -------------------------------------------------------------------------------------------- readings
 
@@ -254,12 +260,12 @@ class PartitionState:
     # ------------------------------------------------------------------------------------- alarms and state
 
     def step_alarms(
-        self, number: int, ends: Ints, scored: ScoredWindows, rescore: Rescore, model_version: str
+        self, number: int, ends: Ints, scored: ScoredWindows, rescore: Rescore, versions: tuple[str, str]
     ) -> list[tuple[str, Transition]]:
         """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
 
-        ends: (n,) of the scored windows, in time order for each row; late readings have their place among them.
-        Returns assets with their transitions.
+        ends: (n,) of the scored windows, in time order for each row; late readings have their place among them;
+        versions: of the model in service and of the one before it. Returns assets with their transitions.
         """
         detector, rows = self._detectors[number], scored.row
         active = detector.restless[: len(detector.names)].copy()
@@ -269,15 +275,16 @@ class PartitionState:
         places = places[np.argsort(rows[places], kind="stable")]
         for place in _in_order(detector, active, rows, ends, places):
             if isinstance(place, Late):
-                told += self._revise(detector, place, rescore, model_version)
+                told += self._revise(detector, place, rescore, versions)
                 continue
             row, over = int(rows[place]), bool(scored.over[place])
             before = detector.alarms.get(row, AlarmState())
             if before.at_rest and not over:
                 continue
-            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), model_version)
-            peak = before.incident.peak.score if before.incident else -math.inf
-            highest = over and window.score > peak  # of others nobody asks what contributed
+            version = versions[int(scored.before[place])]
+            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), version)
+            incident = before.incident
+            highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
             channels = contributions(detector.rules.channels, scored, place) if highest else ()
             after, transition = step(detector.rules.policy, before, window, channels)
             detector.keep_alarm(row, after)
@@ -287,13 +294,13 @@ class PartitionState:
         return told
 
     def _revise(
-        self, detector: _Detector, late: Late, rescore: Rescore, model_version: str
+        self, detector: _Detector, late: Late, rescore: Rescore, versions: tuple[str, str]
     ) -> list[tuple[str, Transition]]:
         """What late readings of one message change of an asset's incidents."""
         before = detector.alarms.get(late.row, AlarmState())
         if detector.revisions is None:
             return []
-        after, told = detector.revisions.revise(late, before, rescore, model_version)
+        after, told = detector.revisions.revise(late, before, rescore, versions)
         if after is not before:
             detector.keep_alarm(late.row, after)
             detector.changed.add(late.row)

@@ -97,7 +97,7 @@ class Revisions:
     def __init__(self, grid: Grid, policy: Policy, channels: tuple[Channel, ...]) -> None:
         self._grid = grid
         self._policy = policy
-        self._channels = channels
+        self.channels = channels
         self._recent = Recent(grid, len(channels))
         self._spans: dict[int, tuple[int, int]] = {}  # by row: first and last bucket that its incidents need
         self._late: list[_LateColumns] = []
@@ -109,6 +109,7 @@ class Revisions:
         keep = np.ones(len(mark), np.bool_)
         if len(late.place):
             within = readings.ts[late.place] + self._policy.revision_bound >= late.highest
+            within &= late.highest != LOWEST
             mark[late.place] = readings.offset[late.place]
             keep[late.place[~within]] = False
             if not refill and within.any():
@@ -191,7 +192,7 @@ class Revisions:
             )  # fmt: skip
 
     def revise(
-        self, late: Late, state: AlarmState, rescore: Rescore, model_version: str
+        self, late: Late, state: AlarmState, rescore: Rescore, versions: tuple[str, str]
     ) -> tuple[AlarmState, list[Transition]]:
         """The state after the late readings of one message, and the incidents that they revise.
 
@@ -206,7 +207,7 @@ class Revisions:
         for incident in incidents:
             mine = buckets[(ends > incident.start) & (ends <= incident.last_over)]
             readings = self._recent.of(late.row) if len(mine) else None
-            remade = self._remade(readings, mine, late.offset, rescore, model_version) if readings else []
+            remade = self._remade(readings, mine, late.offset, rescore, versions) if readings else []
             if readings is None or not remade:
                 continue
 
@@ -230,7 +231,7 @@ class Revisions:
         return buckets[buckets <= late.closed]
 
     def _remade(
-        self, readings: Part, buckets: Ints, offset: int, rescore: Rescore, model_version: str
+        self, readings: Part, buckets: Ints, offset: int, rescore: Rescore, versions: tuple[str, str]
     ) -> list[Height]:
         """Windows that end with these buckets (n,) and in which the late readings of this message change a value."""
         before, after = readings.part(readings.late < offset), readings.part(readings.late <= offset)
@@ -242,13 +243,14 @@ class Revisions:
             changed = ~same.all(axis=(1, 2))
             if changed.any():
                 scored = rescore(some[changed], windows[changed])
-                remade += [self._height(scored, place, offset, model_version) for place in range(len(scored.bucket))]
+                remade += [self._height(scored, place, offset, versions) for place in range(len(scored.bucket))]
         return remade
 
-    def _height(self, scored: ScoredWindows, place: int, offset: int, model_version: str) -> Height:
+    def _height(self, scored: ScoredWindows, place: int, offset: int, versions: tuple[str, str]) -> Height:
         end = int(self._grid.window_end(scored.bucket[place]))
-        window = Window(end, float(scored.score[place]), float(scored.p_value[place]), model_version)
-        return Height(window, offset, contributions(self._channels, scored, place))
+        version = versions[int(scored.before[place])]
+        window = Window(end, float(scored.score[place]), float(scored.p_value[place]), version)
+        return Height(window, offset, contributions(self.channels, scored, place))
 
     def _explained(self, readings: Part, height: Height, highest: int, rescore: Rescore) -> tuple[Contribution, ...]:
         """What contributed to a window as it was made last; nothing where its readings may be gone."""
@@ -257,7 +259,7 @@ class Revisions:
             return ()
         known = readings.part(readings.late <= height.late)
         scored = rescore(bucket, self._recent.windows(known, bucket))
-        return contributions(self._channels, scored, 0) if len(scored.bucket) else ()
+        return contributions(self.channels, scored, 0) if len(scored.bucket) else ()
 
 
 def _replaced(state: AlarmState, before: Incident, after: Incident, offset: int) -> AlarmState:

@@ -340,7 +340,7 @@ def as_oracle(run):
     return sorted(found, key=lambda event: event[1])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     logs(), st.sampled_from([2, 5, 20, 60]), st.sampled_from([0, 1]), st.integers(1, 2), st.integers(1, 3), st.data()
 )
@@ -365,7 +365,7 @@ def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fal
     assert run.count("late") == naive.windows.late
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(logs(), st.data())
 def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
     straight, broken = Run(log), Run(log)
@@ -378,7 +378,7 @@ def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
     assert (broken.position.offset, broken.position.stream) == (straight.position.offset, straight.position.stream)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(logs(), st.data())
 def test_what_was_delivered_but_not_committed_is_the_same_when_it_is_delivered_again(log, data):
     commit, crash = sorted(data.draw(st.tuples(st.integers(0, len(log)), st.integers(0, len(log)))))
