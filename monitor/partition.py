@@ -1,6 +1,6 @@
 """State of one input partition: a window store and alarm states per detector, stream time, and its position."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from monitor.errors import InvalidReading
 from monitor.grid import Grid
 from monitor.lines import resized
 from monitor.modelfile import Channel
-from monitor.revisions import Late, Rescore, Revisions, limited
+from monitor.revisions import Late, Rescore, Revisions, in_order, limited
 from monitor.scored import ScoredWindows
 from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
 from monitor.windows import IdleClose, Readings, Sink, WindowStore
@@ -273,7 +273,8 @@ class PartitionState:
         told = []
         places = np.flatnonzero(active[rows])
         places = places[np.argsort(rows[places], kind="stable")]
-        for place in _in_order(detector, active, rows, ends, places):
+        late = list(detector.revisions.late(active)) if detector.revisions else []
+        for place in in_order(places, rows, ends, late, detector.rules.grid) if late else places.tolist():
             if isinstance(place, Late):
                 told += self._revise(detector, place, rescore, versions)
                 continue
@@ -341,19 +342,6 @@ class PartitionState:
             return int(part.offset[place]), int(part.row[place])
 
         return position
-
-
-def _in_order(detector: _Detector, active: Bools, rows: Ints, ends: Ints, places: Ints) -> Iterator[int | Late]:
-    """Places of windows, sorted by row and time, with late readings behind the windows that were closed by then."""
-    late = list(detector.revisions.late(active)) if detector.revisions else []
-    if not late:
-        return iter(places.tolist())
-    happened: list[tuple[int, int, int, int | Late]] = [
-        (int(rows[place]), int(ends[place]), -1, place) for place in places.tolist()
-    ]
-    closed = detector.rules.grid.window_end(np.array([each.closed for each in late]))
-    happened += [(each.row, end, each.offset, each) for each, end in zip(late, closed.tolist(), strict=True)]
-    return (what for *_, what in sorted(happened, key=lambda each: each[:3]))
 
 
 def _nothing(detector: _Detector) -> Readings:

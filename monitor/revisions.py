@@ -7,6 +7,7 @@ and scored again; where that changes an incident's peak, the incident is revised
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from operator import itemgetter
 
 import numpy as np
 from msgspec.structs import replace
@@ -78,6 +79,15 @@ class Late:
     closed: int
     highest: int
     buckets: Ints
+
+
+def in_order(places: Ints, rows: Ints, ends: Ints, late: Sequence[Late], grid: Grid) -> list[int | Late]:
+    """Places of windows (n,), sorted by row and time, with late readings behind what was closed before them."""
+    happened: list[tuple[int, int, int, int | Late]] = [
+        (int(rows[place]), int(ends[place]), -1, place) for place in places.tolist()
+    ]
+    happened += [(each.row, (each.closed + 1) * grid.period, each.offset, each) for each in late]
+    return [what for *_, what in sorted(happened, key=itemgetter(0, 1, 2))]
 
 
 @dataclass(slots=True)

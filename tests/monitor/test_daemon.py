@@ -37,10 +37,10 @@ class Doubtful(MemoryTransport):
 class Plant:
     """A daemon, its log, and the hands of its clock."""
 
-    def __init__(self, transport=MemoryTransport, rest=lambda: None):
+    def __init__(self, transport=MemoryTransport, rest=lambda: None, **rules):
         config = parse(
             {
-                "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S},
+                "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S} | rules,
                 "delivery": {"max_wait_s": 0.001},
                 "detectors": [{"name": "d", "model": "unused", "assets": ["*"]}],
             }
@@ -48,12 +48,19 @@ class Plant:
         self.seconds = self.stepped_s = 0.0
         topics = ("readings", "scores", "anomalies", "deadletter", "state")
         self.broker = MemoryBroker(dict.fromkeys((f"tocsin.{name}" for name in topics), 2))
-        self.transport = transport(self.broker, "tocsin.readings", "tocsin.state")
+        self.start = lambda: self._start(config, transport(self.broker, "tocsin.readings", "tocsin.state"), rest)
+        self.start()
+
+    def _start(self, config, transport, rest):
+        self.transport = transport
         clock = Clock(lambda: T0 + self.seconds + self.stepped_s, lambda: self.seconds)
-        log = configure_logging("error")
         made = assemble(config, {"d": models.model()})
-        self.daemon = Daemon(config, made, self.transport, log, Metrics(), clock, rest=rest)
+        self.daemon = Daemon(config, made, transport, configure_logging("error"), Metrics(), clock, rest=rest)
         self.daemon.turn()  # the assignment
+
+    def restarts(self):
+        self.transport.close()
+        self.start()
 
     def reads(self, partition, *seconds, value=0.2):
         for second in seconds:
@@ -158,6 +165,40 @@ def test_incident_whose_raise_is_in_doubt_is_told_once():
         plant.reads(0, *range(8, 18))
         assert [event.transition for event in plant.events()] == ["raised", "cleared"]
         assert [event.seq for event in plant.events()] == [1, 2]
+
+
+@pytest.mark.parametrize("fails", ["", "before", "after"])
+def test_a_late_reading_revises_a_published_incident_once(fails):
+    plant = Plant(Doubtful, revision_bound_s=60)
+    plant.reads(0, 0, 1, 2, 3)
+    plant.reads(0, 4, 5, 6, 7, value=50.0)
+    plant.transport.fails = fails
+    plant.reads(0, 4, value=900.0)
+    plant.passes(0)
+    plant.reads(0, *range(8, 18))
+    assert [(event.transition, event.seq) for event in plant.events()] == [
+        ("raised", 1),
+        ("revised", 2),
+        ("cleared", 3),
+    ]
+    raised, revised, cleared = plant.events()
+    assert revised.incident_id == raised.incident_id
+    assert len({event.event_id for event in plant.events()}) == 3
+    assert raised.peak < revised.peak == cleared.peak
+    assert plant.ends(0) == [3, 5, 7, 9, 11, 13, 15, 17]
+    counted = fails != "after"  # of a delivery in doubt that succeeded nothing is counted
+    assert plant.metric("tocsin_revisions_total") == plant.metric("tocsin_late_readings_total") == counted
+
+
+@pytest.mark.parametrize(("cut", "told"), [(0, ["raised", "revised"]), (6, ["raised"])])
+def test_an_incident_whose_readings_retention_has_cut_is_not_revised(cut, told):
+    plant = Plant(revision_bound_s=60)
+    plant.reads(0, 0, 1, 2, 3)
+    plant.reads(0, 4, 5, 6, 7, value=50.0)
+    plant.broker.trim(("tocsin.readings", 0), cut)
+    plant.restarts()
+    plant.reads(0, 4, value=900.0)
+    assert [event.transition for event in plant.events()] == told
 
 
 def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_of_it():
