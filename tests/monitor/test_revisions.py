@@ -1,5 +1,7 @@
 """Revisions: late readings change what an incident says of its peak, by the oracle, wherever batches end."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -320,36 +322,46 @@ def p_value(score):
     return max(0.1 * np.exp(-(score - 0.9) / 0.1), 1e-30) if score > 0.9 else 1 - score
 
 
-def oracle(bound_s, lateness_s, raise_after, clear_after):
-    windows = NaiveWindows(SECOND, 4, 2, lateness_s * SECOND, IDLE_S * SECOND, 2)
-    raise_p = 4000 / 43200
+def oracle(bound_s, lateness_s, raise_after, clear_after, shape):
+    window, stride, period_s = shape
+    windows = NaiveWindows(period_s * SECOND, window, stride, lateness_s * SECOND, IDLE_S * SECOND, 2)
+    raise_p, most = 4000 / 86400 * stride * period_s, 2 * math.ceil(window / stride) + 16
     return NaiveIncidents(
-        windows, scored, p_value, raise_p, 2 * raise_p, raise_after, clear_after, bound_s * SECOND, 20, 4
+        windows, scored, p_value, raise_p, 2 * raise_p, raise_after, clear_after, bound_s * SECOND, most, 4
     )
 
 
-def as_oracle(run):
+def as_oracle(run, stride_s):
     """What was told, as the oracle tells it: sorted by asset, between which no order is promised."""
     found = []
     for each in run.told:
         told, incident = each.transition, each.transition.incident
-        peak, first = incident.peak, incident.start + 2 * SECOND
+        peak, first = incident.peak, incident.start + stride_s * SECOND
         found.append(
             (told.kind, each.asset, told.window.end, first, incident.last_over, incident.seq, peak.end, peak.score)
         )
     return sorted(found, key=lambda event: event[1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
-    logs(), st.sampled_from([2, 5, 20, 60]), st.sampled_from([0, 1]), st.integers(1, 2), st.integers(1, 3), st.data()
+    logs(),
+    st.sampled_from([2, 5, 20, 60]),
+    st.sampled_from([0, 1]),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.sampled_from([(4, 2, 1), (4, 2, 1), (5, 1, 1), (3, 3, 1), (2, 5, 1), (3, 2, 2)]),
+    st.data(),
 )
 def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fall(
-    log, bound_s, lateness_s, raise_after, clear_after, data
+    log, bound_s, lateness_s, raise_after, clear_after, shape, data
 ):
-    delays = {"on_delay_s": 2 * (raise_after - 1), "off_delay_s": 2 * (clear_after - 1)}
-    run = Run(log, configuration(bound_s, lateness_s, **delays))
-    naive = oracle(bound_s, lateness_s, raise_after, clear_after)
+    window, stride, period_s = shape
+    stride_s = stride * period_s
+    delays = {"on_delay_s": stride_s * (raise_after - 1), "off_delay_s": stride_s * (clear_after - 1)}
+    config = configuration(bound_s, lateness_s, **delays)
+    run = Run(log, config, window=window, stride=stride, period_ms=1000 * period_s)
+    naive = oracle(bound_s, lateness_s, raise_after, clear_after, shape)
     while run.at < len(log):
         first = run.at
         run.reads(data.draw(st.integers(1, 30)))
@@ -361,11 +373,11 @@ def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fal
         elif happens == "silence":
             run.falls_silent()
             naive.end()
-    assert as_oracle(run) == sorted((event[:-1] for event in naive.events), key=lambda event: event[1])
+    assert as_oracle(run, stride_s) == sorted((event[:-1] for event in naive.events), key=lambda event: event[1])
     assert run.count("late") == naive.windows.late
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(logs(), st.data())
 def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
     straight, broken = Run(log), Run(log)
@@ -378,7 +390,7 @@ def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
     assert (broken.position.offset, broken.position.stream) == (straight.position.offset, straight.position.stream)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(logs(), st.data())
 def test_what_was_delivered_but_not_committed_is_the_same_when_it_is_delivered_again(log, data):
     commit, crash = sorted(data.draw(st.tuples(st.integers(0, len(log)), st.integers(0, len(log)))))
