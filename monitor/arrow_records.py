@@ -190,10 +190,18 @@ def _layout(schema: Any, names: list[str]) -> _Layout:
     kind = schema.field("ts").type
     if not (pa.types.is_timestamp(kind) or pa.types.is_integer(kind)):
         raise InvalidReading("wrong_type", f"`ts` is {kind}, not a timestamp or an integer")
-    if pa.types.is_timestamp(kind) and kind.tz is None:
+    if pa.types.is_timestamp(kind) and not _zone(kind):
         raise InvalidReading("wrong_type", f"`ts` is {kind} without a zone: a local time is nobody's to guess")
     plain = [field.name for field in schema if is_plain(field.type)]
     return _Layout(schema, plain, set(names) - set(plain))
+
+
+def _zone(kind: Any) -> str | None:
+    try:
+        zone: str | None = kind.tz
+    except UnicodeDecodeError:
+        raise InvalidReading("not_arrow", "the zone of `ts` is no text") from None
+    return zone
 
 
 def _table(group: list[_Message]) -> Any:
