@@ -51,6 +51,13 @@ class Recent:
         if len(readings.row):
             self._parts.append(readings.part(sorted_order(readings.row)))
 
+    def forget(self, row: int, offset: int, bucket: int) -> None:
+        """Let go of an asset's readings up to this offset and bucket."""
+        for place, part in enumerate(self._parts):
+            gone = (part.row == row) & (part.offset <= offset) & (self._grid.bucket(part.ts) <= bucket)
+            if gone.any():
+                self._parts[place] = part.part(~gone)
+
     def tidy(self, needed: Ints) -> None:
         """Merge parts; readings before each asset's first needed bucket (A,) are left out."""
         parts = self._parts

@@ -18,9 +18,9 @@ from monitor.contributions import contributions
 from monitor.grid import Grid
 from monitor.lines import Floats
 from monitor.modelfile import Channel
+from monitor.placed import LateReadings, Readings
 from monitor.recent import ON_TIME, Part, Recent
 from monitor.scored import ScoredWindows
-from monitor.windows import LateReadings, Readings
 from monitor.wire import Contribution
 
 # What scores windows (n, W, C) that end with these buckets (n,); leaves out those that cannot be scored.
@@ -81,9 +81,20 @@ class Late:
     buckets: Ints
 
 
-def in_order(places: Ints, rows: Ints, ends: Ints, late: Sequence[Late], grid: Grid) -> list[int | Late]:
+@dataclass(slots=True)
+class Reset:
+    """An asset was reset after a message: up to which bucket its windows were closed."""
+
+    row: int
+    offset: int
+    closed: int
+
+
+def in_order(
+    places: Ints, rows: Ints, ends: Ints, late: Sequence[Late | Reset], grid: Grid
+) -> list[int | Late | Reset]:
     """Places of windows (n,), sorted by row and time, with late readings behind what was closed before them."""
-    happened: list[tuple[int, int, int, int | Late]] = [
+    happened: list[tuple[int, int, int, int | Late | Reset]] = [
         (int(rows[place]), int(ends[place]), -1, place) for place in places.tolist()
     ]
     happened += [(each.row, (each.closed + 1) * grid.period, each.offset, each) for each in late]
@@ -111,6 +122,7 @@ class Revisions:
         self._recent = Recent(grid, len(channels))
         self._spans: dict[int, tuple[int, int]] = {}  # by row: first and last bucket that its incidents need
         self._late: list[_LateColumns] = []
+        self._resets: list[Reset] = []
         self._needed: Ints = np.empty(0, np.int64)  # first bucket that each asset needs
 
     def read(self, readings: Readings, late: LateReadings, refill: bool) -> None:
@@ -119,7 +131,6 @@ class Revisions:
         keep = np.ones(len(mark), np.bool_)
         if len(late.place):
             within = readings.ts[late.place] + self._policy.revision_bound >= late.highest
-            within &= late.highest != LOWEST
             mark[late.place] = readings.offset[late.place]
             keep[late.place[~within]] = False
             if not refill and within.any():
@@ -130,6 +141,15 @@ class Revisions:
                 self._late.append(_LateColumns(*columns))
         part = Part(readings.row, readings.ts, readings.offset, mark, readings.values)
         self._recent.add(part if keep.all() else part.part(keep))
+
+    def note_resets(self, resets: Iterable[Reset]) -> None:
+        """Take note that assets were reset; `late` gives these their place."""
+        self._resets += resets
+
+    def forget(self, resets: Iterable[Reset]) -> None:
+        """Forget what was read of assets before they were reset: all of it lies in closed windows."""
+        for reset in resets:
+            self._recent.forget(reset.row, reset.offset, reset.closed)
 
     def note(self, row: int, state: AlarmState) -> None:
         """Note which readings an asset's incidents need: those of their windows, and of what may still come."""
@@ -176,11 +196,18 @@ class Revisions:
 
     # ------------------------------------------------------------------------------------------- late readings
 
-    def late(self, active: Bools) -> Iterable[Late]:
+    def late(self, active: Bools) -> Iterable[Late | Reset]:
         """Late readings since the last call, in the order of reading, of assets that have incidents or are active.
+
+        And the resets since then, behind them.
 
         active: (A,) assets that may have had an incident raised since.
         """
+        yield from self._late_readings(active)
+        yield from self._resets
+        self._resets = []
+
+    def _late_readings(self, active: Bools) -> Iterable[Late]:
         if not self._late:
             return
         columns = _LateColumns(

@@ -28,14 +28,20 @@ class NaiveWindows:
     lateness: int
     idle_limit: int
     channels: int
+    reset_after: int = 10**18
     assets: dict = field(default_factory=dict)
     stream: int | None = None
     late: int = 0
     made: list = field(default_factory=list)  # (asset, last bucket, rows of values)
     idle_closes: list = field(default_factory=list)
+    resets: list = field(default_factory=list)
 
     def read(self, name, ts, values):
-        """One reading of one asset; None or NaN for a missing value."""
+        """One reading of one asset; None or NaN for a missing value.
+
+        A late one is counted and leaves no trace but in stream time. Then every asset that stream time has left
+        behind by more than the idle limit is closed, and by more than `reset_after` forgets all but what was closed.
+        """
         asset = self.assets.setdefault(name, Asset())
         bucket = ts // self.period
         if asset.closed is None:
@@ -50,17 +56,21 @@ class NaiveWindows:
                 known = asset.cells.get((bucket, channel))
                 if known is None or ts >= known[0]:
                     asset.cells[bucket, channel] = (ts, value)
-        asset.highest = ts if asset.highest is None else max(asset.highest, ts)
-        self._close(name, self._watermark_bucket(asset.highest))
+            asset.highest = ts if asset.highest is None else max(asset.highest, ts)
+            self._close(name, self._watermark_bucket(asset.highest))
         self.stream = ts if self.stream is None else max(self.stream, ts)
         for other, state in self.assets.items():
-            if state.highest + self.idle_limit < self.stream:
+            if state.highest is not None and state.highest + self.idle_limit < self.stream:
                 self._close_idle(other, state)
+            if state.highest is not None and state.highest + self.reset_after < self.stream:
+                self.resets.append((other, state.closed))
+                self.assets[other] = Asset(closed=state.closed)
 
     def end(self):
         """The input has ended: every asset closes up to the window end that covers its last reading."""
         for name, asset in self.assets.items():
-            self._close(name, self._covering(asset.highest))
+            if asset.highest is not None:
+                self._close(name, self._covering(asset.highest))
 
     def _close_idle(self, name, asset):
         covering = self._covering(asset.highest)
@@ -173,6 +183,7 @@ class NaiveIncident:
     last_over: int
     seq: int = 0
     raised: bool = False
+    final: bool = False
 
     def __post_init__(self):
         self.first = self.last_over
@@ -194,12 +205,13 @@ class NaiveAlarm:
 class NaiveIncidents:
     """Incidents of one detector on one partition, and how late readings revise them, message by message.
 
-    `score` gives a window's score or None, `p_value` what that is worth; an incident remembers its `most` highest
-    windows, an asset its last `past` incidents.
+    `score` gives a window's score or None, `explain` what is told of its channels, `p_value` what a score is worth.
+    An incident remembers its `most` highest windows, an asset its last `past` incidents.
     """
 
     windows: NaiveWindows
     score: object
+    explain: object
     p_value: object
     raise_p: float
     clear_p: float
@@ -222,15 +234,26 @@ class NaiveIncidents:
             elif i in late and i == max(j for j in late if readings[j][0] == name):
                 self._revise(name, [readings[j][1:] for j in sorted(late) if readings[j][0] == name])
             self._follow(self.windows.read, name, ts, values)
+            self._forget()
 
     def end(self):
         self._follow(self.windows.end)
+
+    def _forget(self):
+        """An asset that was reset is remembered no more: its incidents so far are never revised."""
+        while self.windows.resets:
+            name, _ = self.windows.resets.pop()
+            alarm, self.known[name] = self.alarms.setdefault(name, NaiveAlarm()), []
+            alarm.past = []
+            if alarm.incident:
+                alarm.incident.final = True
 
     def _late(self, readings):
         """Which of a message's readings are late: those within the bound, and those beyond it."""
         windows, late, beyond = copy.deepcopy(self.windows), set(), set()
         for i, (name, ts, values) in enumerate(readings):
             count, highest = windows.late, windows.assets[name].highest if name in windows.assets else ts
+            highest = ts if highest is None else highest
             windows.read(name, ts, values)
             if windows.late > count:
                 (late if ts >= highest - self.bound else beyond).add(i)
@@ -262,7 +285,8 @@ class NaiveIncidents:
             self._tell("raised", name, end, alarm.incident)
         elif alarm.incident and alarm.incident.raised and alarm.quiet >= self.clear_after:
             self._tell("cleared", name, end, alarm.incident)
-            alarm.past = [*alarm.past, alarm.incident][-self.past :]
+            if not alarm.incident.final:
+                alarm.past = [*alarm.past, alarm.incident][-self.past :]
             alarm.over, alarm.quiet, alarm.incident = 0, 0, None
 
     def _revise(self, name, late):
@@ -272,6 +296,8 @@ class NaiveIncidents:
         known += late
         alarm = self.alarms.get(name, NaiveAlarm())
         for incident in [*alarm.past, *([alarm.incident] if alarm.incident and alarm.incident.raised else [])]:
+            if incident.final:
+                continue
             peak, remade = self._peak(incident), []
             for end in range(incident.first, incident.last_over + 1, self.windows.stride * self.windows.period):
                 k = end // self.windows.period - 1
@@ -300,7 +326,8 @@ class NaiveIncidents:
         del incident.windows[min(incident.windows, key=lambda end: (incident.windows[end][0], -end))]
 
     def _peak(self, incident):
-        return incident.peak, str(incident.windows[incident.peak])
+        score, rows = incident.windows[incident.peak]
+        return incident.peak, score, self.explain(rows)
 
     def _rows(self, known, span):
         """Values of a window: of each cell the last by event time, of equal times the one that was read last."""

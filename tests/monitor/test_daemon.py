@@ -37,17 +37,17 @@ class Doubtful(MemoryTransport):
 class Plant:
     """A daemon, its log, and the hands of its clock."""
 
-    def __init__(self, transport=MemoryTransport, rest=lambda: None, **rules):
+    def __init__(self, transport=MemoryTransport, rest=lambda: None, broker=None, rules=None, **delivery):
         config = parse(
             {
-                "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S} | rules,
-                "delivery": {"max_wait_s": 0.001},
+                "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S} | (rules or {}),
+                "delivery": {"max_wait_s": 0.001} | delivery,
                 "detectors": [{"name": "d", "model": "unused", "assets": ["*"]}],
             }
         )
         self.seconds = self.stepped_s = 0.0
         topics = ("readings", "scores", "anomalies", "deadletter", "state")
-        self.broker = MemoryBroker(dict.fromkeys((f"tocsin.{name}" for name in topics), 2))
+        self.broker = broker or MemoryBroker(dict.fromkeys((f"tocsin.{name}" for name in topics), 2))
         self.start = lambda: self._start(config, transport(self.broker, "tocsin.readings", "tocsin.state"), rest)
         self.start()
 
@@ -169,7 +169,7 @@ def test_incident_whose_raise_is_in_doubt_is_told_once():
 
 @pytest.mark.parametrize("fails", ["", "before", "after"])
 def test_a_late_reading_revises_a_published_incident_once(fails):
-    plant = Plant(Doubtful, revision_bound_s=60)
+    plant = Plant(Doubtful, rules={"revision_bound_s": 60})
     plant.reads(0, 0, 1, 2, 3)
     plant.reads(0, 4, 5, 6, 7, value=50.0)
     plant.transport.fails = fails
@@ -192,7 +192,7 @@ def test_a_late_reading_revises_a_published_incident_once(fails):
 
 @pytest.mark.parametrize(("cut", "told"), [(0, ["raised", "revised"]), (6, ["raised"])])
 def test_an_incident_whose_readings_retention_has_cut_is_not_revised(cut, told):
-    plant = Plant(revision_bound_s=60)
+    plant = Plant(rules={"revision_bound_s": 60})
     plant.reads(0, 0, 1, 2, 3)
     plant.reads(0, 4, 5, 6, 7, value=50.0)
     plant.broker.trim(("tocsin.readings", 0), cut)
@@ -222,3 +222,34 @@ def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_o
     plant.passes(1)
     plant.passes(1)
     assert rests == [3]
+
+
+@pytest.mark.parametrize("ended", ["by_the_interval", "by_stop"])
+def test_with_a_snapshot_a_restart_needs_no_reading_from_before_it(tmp_path, ended):
+    plant = Plant(snapshots=str(tmp_path), snapshot_interval_s=10)
+    if ended == "by_the_interval":
+        plant.seconds = 11
+    plant.reads(0, *range(8))
+    plant.daemon.stop()
+    if ended == "by_stop":
+        plant.daemon.run()
+    else:
+        plant.daemon._snapshots.close()
+        plant.transport.close()
+    plant.broker.trim(("tocsin.readings", 0), before=8)
+    plant.broker.log["tocsin.scores", 0].clear()
+    again = Plant(broker=plant.broker, snapshots=str(tmp_path))
+    again.reads(0, *range(8, 14), value=0.4)
+    records = again.broker.log["tocsin.scores", 0]
+    scores = [row["score"] for record in records for row in decode_scores(record.value).to_pylist()]
+    assert again.ends(0) == [9, 11, 13]
+    assert scores == pytest.approx([0.25, 0.35, 0.4])
+
+
+def test_what_was_not_delivered_is_in_no_snapshot(tmp_path):
+    plant = Plant(Doubtful, snapshots=str(tmp_path))
+    plant.transport.fails = "before"
+    plant.reads(0, *range(8))
+    plant.daemon.stop()
+    plant.daemon.run()
+    assert list(tmp_path.iterdir()) == []

@@ -24,12 +24,13 @@ BOUND_S, IDLE_S, LATENESS_S = 20, 30, 1
 QUIET, LOUD = 0.1, 3.0
 
 
-def configuration(bound_s=BOUND_S, lateness_s=LATENESS_S, **detector):
+def configuration(bound_s=BOUND_S, lateness_s=LATENESS_S, reset_s=86_400, **detector):
     return parse(
         {
             "input": {
                 "encoding": "arrow",
                 "idle_limit_s": IDLE_S,
+                "reset_after_s": reset_s,
                 "allowed_lateness_s": lateness_s,
                 "revision_bound_s": bound_s,
             },
@@ -318,16 +319,39 @@ def scored(rows):
     return float(models.score(values[None], ["score"])[0][0]) if (~np.isnan(values)).mean() >= 0.5 else None
 
 
+def explained(rows, stride):
+    """What is told of a window's channels: their shares, and what was seen in the last buckets."""
+    values = np.array(rows, np.float32)
+    shares = models.score(values[None], ["channel_score"])[0][0]
+    seen = [[value for value in column if not np.isnan(value)] for column in values[-stride:].T]
+    return [
+        (round(float(share), 5), len(each) and round(float(np.mean(each)), 5))
+        for share, each in zip(shares, seen, strict=True)
+    ]
+
+
 def p_value(score):
     return max(0.1 * np.exp(-(score - 0.9) / 0.1), 1e-30) if score > 0.9 else 1 - score
 
 
-def oracle(bound_s, lateness_s, raise_after, clear_after, shape):
+def oracle(bound_s, lateness_s, raise_after, clear_after, shape, reset_s=86_400):
     window, stride, period_s = shape
-    windows = NaiveWindows(period_s * SECOND, window, stride, lateness_s * SECOND, IDLE_S * SECOND, 2)
+    windows = NaiveWindows(
+        period_s * SECOND, window, stride, lateness_s * SECOND, IDLE_S * SECOND, 2, reset_s * SECOND
+    )
     raise_p, most = 4000 / 86400 * stride * period_s, 2 * math.ceil(window / stride) + 16
     return NaiveIncidents(
-        windows, scored, p_value, raise_p, 2 * raise_p, raise_after, clear_after, bound_s * SECOND, most, 4
+        windows,
+        scored,
+        lambda rows: explained(rows, stride),
+        p_value,
+        raise_p,
+        2 * raise_p,
+        raise_after,
+        clear_after,
+        bound_s * SECOND,
+        most,
+        4,
     )
 
 
@@ -343,7 +367,7 @@ def as_oracle(run, stride_s):
     return sorted(found, key=lambda event: event[1])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     logs(),
     st.sampled_from([2, 5, 20, 60]),
@@ -351,17 +375,20 @@ def as_oracle(run, stride_s):
     st.integers(1, 2),
     st.integers(1, 3),
     st.sampled_from([(4, 2, 1), (4, 2, 1), (5, 1, 1), (3, 3, 1), (2, 5, 1), (3, 2, 2)]),
+    st.sampled_from([86_400, 40]),
     st.data(),
 )
 def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fall(
-    log, bound_s, lateness_s, raise_after, clear_after, shape, data
+    log, bound_s, lateness_s, raise_after, clear_after, shape, reset_s, data
 ):
+    if reset_s < 60:  # a reset has its place between two messages
+        log = [[reading] for message in log for reading in message]
     window, stride, period_s = shape
     stride_s = stride * period_s
     delays = {"on_delay_s": stride_s * (raise_after - 1), "off_delay_s": stride_s * (clear_after - 1)}
-    config = configuration(bound_s, lateness_s, **delays)
+    config = configuration(bound_s, lateness_s, reset_s, **delays)
     run = Run(log, config, window=window, stride=stride, period_ms=1000 * period_s)
-    naive = oracle(bound_s, lateness_s, raise_after, clear_after, shape)
+    naive = oracle(bound_s, lateness_s, raise_after, clear_after, shape, reset_s)
     while run.at < len(log):
         first = run.at
         run.reads(data.draw(st.integers(1, 30)))
@@ -377,7 +404,7 @@ def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fal
     assert run.count("late") == naive.windows.late
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(logs(), st.data())
 def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
     straight, broken = Run(log), Run(log)
@@ -390,7 +417,7 @@ def test_a_restart_changes_neither_channels_nor_state_nor_position(log, data):
     assert (broken.position.offset, broken.position.stream) == (straight.position.offset, straight.position.stream)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(logs(), st.data())
 def test_what_was_delivered_but_not_committed_is_the_same_when_it_is_delivered_again(log, data):
     commit, crash = sorted(data.draw(st.tuples(st.integers(0, len(log)), st.integers(0, len(log)))))
@@ -407,3 +434,8 @@ def test_a_bound_within_the_allowed_lateness_is_refused():
         InvalidConfiguration, match=r"input.revision_bound_s: 5 is not longer than the allowed lateness"
     ):
         configuration(bound_s=5, lateness_s=5)
+
+
+def test_snapshots_of_windows_and_revisions_exclude_each_other():
+    with pytest.raises(InvalidConfiguration, match=r"delivery.snapshots: .* revisions"):
+        parse({"input": {"revision_bound_s": 60}, "delivery": {"snapshots": "here"}})

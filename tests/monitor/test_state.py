@@ -76,7 +76,7 @@ def test_key_is_a_json_array_and_comes_back():
 def test_entry_comes_back_whole():
     window = Window(10, 1.5, 1e-30, "3")
     incident = Incident(5, 10, window, (Contribution("a", 0.5, None, 1.0, "bar"), Contribution("b", 0.5)), 2)
-    closes = tuple(Close(i, 2**31 - 1, -i) for i in range(MAX_CLOSES))
+    closes = tuple(Close(i, 2**31 - 1, -i, i % 2 == 0) for i in range(MAX_CLOSES))
     heights = (Height(window, 2**62, (Contribution("a", 0.5),)), Height(window))
     revised = Incident(0, 5, window, (), 3, heights, 60 * 10**9)
     alarms = (
@@ -96,6 +96,10 @@ def test_entry_from_before_incidents_were_revised_is_read():
     )
     incident = Incident(5, 10, Window(10, 1.5, 0.01, "3"), (), 2)
     assert decode_entry(data) == StateEntry(1, AlarmState("unacknowledged", 3, 1, 10, incident), (Close(1, 0, 7),))
+
+
+def test_closes_that_were_written_before_there_were_resets_are_none():
+    assert decode_entry(b'{"v":1,"alarm":{},"closes":[[7,0,3]]}').closes == (Close(7, 0, 3, reset=False),)
 
 
 @pytest.mark.parametrize(
