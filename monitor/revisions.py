@@ -48,8 +48,10 @@ def limited(state: AlarmState, bound: int) -> AlarmState:
             return incident
         return replace(incident, revision_bound=bound, heights=incident.heights if bound else ())
 
-    past = tuple(known(each) for each in state.past) if bound else ()
-    return replace(state, incident=known(state.incident) if state.incident else None, past=past)
+    incident = known(state.incident) if state.incident else None
+    if not bound:
+        return replace(state, incident=incident, past=(), revised_to=-1)
+    return replace(state, incident=incident, past=tuple(known(each) for each in state.past))
 
 
 def with_remade(
