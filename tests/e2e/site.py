@@ -34,6 +34,7 @@ Windows = dict[tuple[str, int], float]
 CONFIG = """\
 [kafka]
 bootstrap_servers = "{bootstrap}"
+client_id = "{instance_id}"
 
 [topics]
 readings = "{name}.readings"
@@ -45,7 +46,7 @@ state = "{name}.state"
 
 [input]
 idle_limit_s = {idle_limit_s}
-max_message_bytes = 100000
+max_message_bytes = {max_message_bytes}
 
 [delivery]
 group = "{name}"
@@ -54,6 +55,7 @@ assignor = "{assignor}"
 session_timeout_s = {session_timeout_s}
 max_poll_records = {max_poll_records}
 client = "{client}"
+{delivery}
 
 [telemetry]
 port = 0
@@ -179,7 +181,8 @@ class Site:
         """The configuration of a daemon."""
         file = self.folder / f"{instance_id}.toml"
         defaults = {
-            "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python"
+            "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python",
+            "max_message_bytes": 100_000, "delivery": "",
         }  # fmt: skip
         file.write_text(
             CONFIG.format(

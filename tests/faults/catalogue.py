@@ -1,0 +1,6 @@
+"""All faults: what is imported here is run."""
+
+from tests.faults import daemons
+from tests.faults.runner import FAULTS
+
+__all__ = ["FAULTS", "daemons"]
