@@ -133,6 +133,17 @@ class KafkaCluster:
                 raise RuntimeError(f"node {node} did not start:\n" + "\n".join(log))
             time.sleep(0.05)
 
+    def runs(self, node: int) -> bool:
+        """Whether a node's process lives."""
+        process = self._processes[node]
+        return process is not None and process.poll() is None
+
+    def pid(self, node: int) -> int:
+        """The process of a node that runs."""
+        process = self._processes[node]
+        assert process is not None
+        return process.pid
+
     def signal(self, node: int, number: int) -> None:
         """Send a signal to a node: SIGSTOP and SIGCONT hang it and let it go on."""
         process = self._processes[node]

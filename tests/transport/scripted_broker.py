@@ -93,10 +93,11 @@ class ScriptedBroker:
         self._call(self._recover())
 
     async def _recover(self) -> None:
-        self._held.set()
-        self._held = asyncio.Event()
         for node in range(NODES):
             await self._listen(node)
+        self._held.set()
+        self._held = asyncio.Event()
+        await asyncio.sleep(0)  # what was held is done in this turn of the loop
 
     def _answer_to(self, api: str) -> Answer:
         answers = [rule.take() for rule in self._rules if rule.api == api]

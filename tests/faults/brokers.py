@@ -1,0 +1,213 @@
+"""Faults of the brokers: killed, stopped and restarted in turn, cut off, slow, refusing, and out of disk."""
+
+import contextlib
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from confluent_kafka.admin import AdminClient
+from kafka import KafkaAdminClient
+from kafka.errors import TransactionalIdNotFoundError
+
+from tests.e2e.site import DaemonProcess, until
+from tests.faults.observer import patiently
+from tests.faults.proxy import Api
+from tests.faults.runner import fault
+from tests.faults.stage import Stage
+
+GOES_ON_S = 60.0  # after a fault, until every partition has a new commit
+IN_SYNC_S = 120.0  # after a broker's return, until all copies are equal again
+TELLS_S = 60.0  # until a daemon that cannot go on says so
+
+
+def coordinators(stage: Stage) -> dict[str, int]:
+    """The nodes that coordinate the daemons' group, and the transactions of one of them."""
+    kafka = AdminClient({"bootstrap.servers": stage.cluster.bootstrap})
+    group = kafka.describe_consumer_groups([stage.site.name])[stage.site.name].result(30)
+    found = {"the group": group.coordinator.id}
+    admin, name = KafkaAdminClient(bootstrap_servers=stage.cluster.bootstrap), f"{stage.site.name}-one"
+    with contextlib.suppress(TransactionalIdNotFoundError):  # at least once there are none
+        found["transactions"] = admin.describe_transactions([name])[name].coordinator_id
+    admin.close()
+    return found
+
+
+def nodes(stage: Stage, count: int) -> list[tuple[int, str]]:
+    """So many nodes with what they are, the coordinators of transactions and of the group first."""
+    roles: dict[int, list[str]] = {}
+    for role, node in sorted(coordinators(stage).items(), reverse=True):
+        roles.setdefault(node, [f"node {node}"]).append(f"coordinator of {role}")
+    for node in range(len(stage.cluster.ports)):
+        roles.setdefault(node, [f"node {node}"])
+    return [(node, ", ".join(names)) for node, names in roles.items()][:count]
+
+
+def goes_on(stage: Stage, what: str) -> None:
+    """Wait until every partition has a new commit, and demand that it comes in time."""
+    began = time.monotonic()
+    stage.progress_everywhere(*stage.running.values(), within_s=2 * GOES_ON_S)
+    seconds = time.monotonic() - began
+    stage.demand(seconds <= GOES_ON_S, f"{what}: went on after {seconds:.1f} s, at most {GOES_ON_S:g}")
+    stage.note(f"{what}: went on after {seconds:.1f} s")
+
+
+def await_copies(stage: Stage) -> None:
+    """Wait until every partition has all its copies in sync: a second node may be taken away only then."""
+    kafka = AdminClient({"bootstrap.servers": stage.cluster.bootstrap, "log_level": 0})
+
+    def equal() -> bool:
+        topics = patiently(lambda: kafka.list_topics(timeout=10)).topics.values()
+        return all(len(each.isrs) == len(each.replicas) for topic in topics for each in topic.partitions.values())
+
+    until(equal, "all copies are in sync", within_s=IN_SYNC_S)
+
+
+@contextlib.contextmanager
+def restored(stage: Stage) -> Iterator[None]:
+    """Whatever happens within, the other faults find a whole cluster."""
+    try:
+        yield
+    finally:
+        stage.proxy.mend()
+        for node in range(len(stage.cluster.ports)):
+            stage.cluster.signal(node, signal.SIGCONT)
+            if not stage.cluster.runs(node):
+                stage.cluster.start(node)
+        await_copies(stage)
+
+
+@fault(quick={"count": 1}, long={"count": 3})
+def brokers_killed(stage: Stage, count: int) -> None:
+    """kill -9 of each broker in turn, the coordinators first: the daemon goes on with the others."""
+    stage.recover()
+    for node, name in nodes(stage, count):
+        with restored(stage):
+            stage.cluster.kill(node)
+            goes_on(stage, f"{name} killed")
+    goes_on(stage, "all back")
+
+
+@fault(quick={"count": 1, "seconds": 15}, long={"count": 3, "seconds": 60})
+def brokers_stopped(stage: Stage, count: int, seconds: float) -> None:
+    """SIGSTOP of each broker in turn, coordinators first, which answers no more and closes nothing; then SIGCONT."""
+    stage.recover()
+    for node, name in nodes(stage, count):
+        with restored(stage):
+            stage.cluster.signal(node, signal.SIGSTOP)
+            began = time.monotonic()
+            goes_on(stage, f"{name} stopped")
+            time.sleep(max(began + seconds - time.monotonic(), 0))
+    goes_on(stage, "all awake")
+
+
+@fault(quick={"count": 1}, long={"count": 3})
+def brokers_restarted(stage: Stage, count: int) -> None:
+    """Each broker shut down in order and started again, one after the other: an upgrade of the cluster."""
+    stage.recover()
+    for node, name in nodes(stage, count):
+        with restored(stage):
+            stage.cluster.stop(node)
+            goes_on(stage, f"{name} shut down")
+    goes_on(stage, "all back")
+
+
+@fault(quick={"count": 1, "seconds": 5}, long={"count": 3, "seconds": 20})
+def broker_out_of_reach(stage: Stage, count: int, seconds: float) -> None:
+    """Connections to one broker are reset, then refused, then answer no more; the cluster itself is well."""
+    stage.recover()
+    for node, name in nodes(stage, count):
+        stage.proxy.reset(node)
+        goes_on(stage, f"{name}: connections reset")
+        for breaks, what in ((stage.proxy.cut, "refused"), (stage.proxy.stall, "silent")):
+            breaks(node)
+            time.sleep(seconds)
+            stage.proxy.mend()
+            goes_on(stage, f"{name}: {what} for {seconds:g} s")
+
+
+@fault(quick={"count": 1, "delay_s": 0.3}, long={"count": 3, "delay_s": 1.0})
+def broker_is_slow(stage: Stage, count: int, delay_s: float) -> None:
+    """Every frame to and from one broker takes longer, coordinators first: slower, and nothing else."""
+    stage.recover()
+    for node, name in nodes(stage, count):
+        stage.proxy.delay(delay_s, node)
+        goes_on(stage, f"{name} slow by {delay_s:g} s")
+        stage.proxy.delay(0.0, node)
+
+
+@fault(quick={"times": 1}, long={"times": 3})
+def commit_held_back(stage: Stage, times: int) -> None:
+    """EndTxn alone reaches the broker only after the daemon gave it up: it must not count for what comes then."""
+    daemon = stage.recover()
+    for _ in range(times):
+        told = len(daemon.events("retrying"))
+        hold = stage.proxy.hold(Api.END_TXN, client=stage.client())
+        if not hold.waits.wait(10):
+            stage.proxy.release(hold)
+            stage.note("END_TXN was not seen")
+            return
+        until(lambda: len(daemon.events("retrying")) > told, "the daemon gives the commit up", daemon, within_s=90)  # noqa: B023
+        stage.proxy.release(hold)
+        goes_on(stage, "EndTxn released")
+
+
+@contextlib.contextmanager
+def disk_full(*processes: int) -> Iterator[Callable[[], None]]:
+    """Nothing that these processes write to a file fits any more (RLIMIT_FSIZE); call what is given to end it.
+
+    A write fails as on a full disk, with EFBIG for ENOSPC, and no right to mount a small one is needed.
+    """
+    before = [resource.prlimit(process, resource.RLIMIT_FSIZE) for process in processes]
+
+    def free() -> None:
+        for process, limits in zip(processes, before, strict=True):
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(process, resource.RLIMIT_FSIZE, limits)
+
+    for process, (_, most) in zip(processes, before, strict=True):
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (1, most))
+    try:
+        yield free
+    finally:
+        free()
+
+
+@fault(quick={"all_at_once": (True,)}, long={"all_at_once": (False, True)})
+def broker_disk_full(stage: Stage, all_at_once: tuple[bool, ...]) -> None:
+    """The disk of a broker is full, then those of all: the daemon stalls, says so, and goes on when there is room."""
+    daemon = stage.recover()
+    for every in all_at_once:
+        full = [node for node, _ in nodes(stage, 3 if every else 1)]
+        with restored(stage), disk_full(*(stage.cluster.pid(node) for node in full)):
+            if every:
+                told = len(daemon.events("retrying"))
+                began = time.monotonic()
+                until(lambda: len(daemon.events("retrying")) > told, "the stall is told", daemon, within_s=TELLS_S)  # noqa: B023
+                stage.note(f"told after {time.monotonic() - began:.1f} s")
+            else:
+                goes_on(stage, "one disk full")
+            for node in full:
+                stage.cluster.kill(node)
+        goes_on(stage, "room again")
+
+
+@fault(quick={"seconds": 5}, long={"seconds": 30})
+def daemon_disk_full(stage: Stage, seconds: float) -> None:
+    """The disk with the daemon's log and snapshots is full: it works on, or leaves, and loses nothing."""
+    daemon = stage.recover()
+    with disk_full(daemon.process.pid):
+        time.sleep(seconds)
+        if works(daemon):
+            goes_on(stage, "the daemon's disk full")
+    if works(daemon):
+        goes_on(stage, "room again")
+        return
+    stage.note(f"the daemon left with exit code {daemon.process.returncode}: {daemon.text[-200:]!r}")
+    stage.killed()
+    stage.recover()
+
+
+def works(daemon: DaemonProcess) -> bool:
+    """Whether the process lives."""
+    return daemon.process.poll() is None
