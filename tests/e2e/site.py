@@ -34,7 +34,7 @@ Windows = dict[tuple[str, int], float]
 CONFIG = """\
 [kafka]
 bootstrap_servers = "{bootstrap}"
-client_id = "{instance_id}"
+client_id = "{name}.{instance_id}"
 
 [topics]
 readings = "{name}.readings"

@@ -1,6 +1,6 @@
 """All faults: what is imported here is run."""
 
-from tests.faults import daemons
+from tests.faults import daemons, inputs, soak
 from tests.faults.runner import FAULTS
 
-__all__ = ["FAULTS", "daemons"]
+__all__ = ["FAULTS", "daemons", "inputs", "soak"]
