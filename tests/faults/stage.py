@@ -62,10 +62,14 @@ class Stage:
         self.result = Result("")
         self.failures: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
-        defaults = {"idle_limit_s": 300, "session_timeout_s": SESSION_TIMEOUT_S, "client": client}
-        self.site = Site(
-            proxy.bootstrap, unique("fault"), folder, "cooperative-sticky", create=False, **defaults | settings
-        )
+        defaults = {
+            "idle_limit_s": 300,
+            "session_timeout_s": SESSION_TIMEOUT_S,
+            "client": client,
+            "delivery": f"transaction_timeout_s = {TRANSACTION_TIMEOUT_S:g}",
+        }
+        settings = defaults | settings
+        self.site = Site(proxy.bootstrap, unique("fault"), folder, "cooperative-sticky", create=False, **settings)
         self.config = self.site.config
         self.topics = self.config.topics
         create_topics(self.config, PARTITIONS, min(3, len(cluster.ports)), timeout_s=60)
