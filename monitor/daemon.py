@@ -26,6 +26,11 @@ REST_AFTER = 500_000  # readings
 RETRY_FIRST_S, RETRY_MOST_S = 0.2, 10.0
 
 
+def wait_s(failures: int) -> float:
+    """How long to wait after so many failures in a row: longer each time, and not all members at once."""
+    return min(RETRY_FIRST_S * 2.0 ** (failures - 1), RETRY_MOST_S) * random.uniform(0.5, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """The two clocks that the daemon reads, so that a test brings its own: wall time and monotonic time, in s."""
@@ -59,6 +64,7 @@ class Daemon:
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
         self._rest, self._worked = rest, 0
+        self._undelivered = 0  # deliveries in a row that failed: what is held is ahead of what is committed
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -89,6 +95,8 @@ class Daemon:
         polled = self._retry(lambda: self._transport.poll(self._config.delivery.max_wait_s))
         for where in polled.revoked if polled else ():
             self._revoke(where)
+        if self._undelivered:
+            self._rewind()
         for where in polled.assigned if polled else ():
             self._assign(where)
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
@@ -140,6 +148,13 @@ class Daemon:
                 self._log.warning("state_unreadable", key=key[:200].decode("utf-8", "replace"), detail=str(error))
         return known
 
+    def _rewind(self) -> None:
+        """Go back to the committed positions: what is held is doubtful after a delivery that may have failed."""
+        if self._stop.wait(wait_s(self._undelivered)):
+            return
+        for where in list(self._last_record):
+            self._assign(where)
+
     def _revoke(self, where: TopicPartition) -> None:
         self._assembly.pipeline.revoke(where)
         self._last_record.pop(where, None)
@@ -174,38 +189,45 @@ class Daemon:
             return []  # what is known of the end is old: readings may be waiting there
 
     def _deliver(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
-        """Publish, commit, and tell; tried again until it succeeds or the daemon stops."""
+        """Deliver, and tell."""
         outputs = [letter for m, c in decoded for letter in self._publisher.dead_letters(m, c.dead)]
         outputs += self._publisher.outputs(output)
-        state = self._publisher.state(output)
-        delivered = self._retry(lambda: self._send(outputs, state, output.positions))
-        if delivered:
-            self._last_commit = self._clock.monotonic()
+        if self._send(outputs, self._publisher.state(output), output.positions):
             self._tell(decoded, output, started)
 
     def _commit_again(self) -> None:
         """Commit positions that have not moved: only a commit tells a member that another took its place."""
-        owned = {where: self._assembly.pipeline.partitions[where].position() for where in self._last_record}
-        self._retry(lambda: self._send([], [], owned))
-        self._last_commit = self._clock.monotonic()
+        self._send(
+            [], [], {where: self._assembly.pipeline.partitions[where].position() for where in self._last_record}
+        )
 
     def _send(self, outputs: list[Outgoing], state: list[Outgoing], at: dict[TopicPartition, Position]) -> bool:
-        self._transport.deliver(outputs, state, at)
+        """Whether this was delivered; where not, or where that is unknown, the next turn goes back."""
+        try:
+            self._transport.deliver(outputs, state, at)
+        except RetriableError as error:
+            self._undelivered += 1
+            self.metrics.rewinds.inc()
+            self._log.warning("rewinding", detail=str(error))
+            return False
+        self._undelivered = 0
+        self._last_commit = self._clock.monotonic()
         return True
 
     def _retry(self, call: Callable[[], T]) -> T | None:
         """Call until it succeeds, waiting longer each time; None only where the daemon is asked to stop."""
-        wait = RETRY_FIRST_S
+        failures = 0
         while True:
             try:
                 return call()
             except RetriableError as error:
+                failures += 1
+                wait = wait_s(failures)
                 self.metrics.retries.inc()
                 self._log.warning("retrying", detail=str(error), wait_s=round(wait, 2))
-                if self._stop.wait(wait * random.uniform(0.5, 1.0)):
+                if self._stop.wait(wait):
                     return None
                 self._last_loop = self._clock.monotonic()
-                wait = min(2 * wait, RETRY_MOST_S)
 
     def _tell(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
         """Metrics, and the one canonical log line of a batch."""

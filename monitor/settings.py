@@ -44,6 +44,14 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["kafka-python", "confluent"],
         Meta(description="The Kafka client; confluent, which is librdkafka, costs less CPU time and is an extra."),
     ] = "kafka-python"
+    guarantee: Annotated[
+        Literal["exactly-once", "at-least-once"],
+        Meta(description="Outputs and positions in one transaction; or without any, and repeated after a crash."),
+    ] = "exactly-once"
+    transaction_timeout_s: Annotated[
+        Annotated[float, Meta(ge=1, le=900)],
+        Meta(description="A transaction that was left open, by a crash, is ended by the broker after so long."),
+    ] = 20.0
     group: Annotated[str, Meta(description="Name of the consumer group.")] = "tocsin"
     instance_id: Annotated[
         str | None,

@@ -27,6 +27,7 @@ EVENTS = {
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
     "model_fault": "A model gave NaN or infinity for some windows: they are not scored.",
     "retrying": "A call to the broker failed and is tried again.",
+    "rewinding": "A delivery failed or may have: work since the committed position is done again.",
     "waiting_for_topics": "The broker lacks topics; work begins when they are created.",
     "stopped": "The daemon has left the group.",
 }
@@ -50,6 +51,7 @@ class Metrics:
         self.faults = Counter("tocsin_model_faults", "Windows for which a model gave no finite score", registry=r)
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
+        self.rewinds = Counter("tocsin_rewinds", "Deliveries that failed and whose work is done again", registry=r)
         self.lag = Gauge("tocsin_lag_records", "Messages not yet read", ["partition"], registry=r)
         self.lag_s = Gauge("tocsin_lag_seconds", "Age of the newest message processed", ["partition"], registry=r)
         self.assets = Gauge("tocsin_assets", "Assets seen", registry=r)

@@ -43,7 +43,8 @@ bootstrap_servers = "{bootstrap}"
 [delivery]
 group = "{run}"
 instance_id = "demo-1"
-assignor = "range"      # the embedded broker knows no cooperative assignment
+assignor = "range"      # the embedded broker knows no cooperative assignment,
+guarantee = "at-least-once"     # and its readers skip what follows a transaction that was aborted
 
 [input]
 idle_limit_s = 3600

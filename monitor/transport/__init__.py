@@ -1,7 +1,8 @@
 """What the daemon needs of a message log, and nothing more; every transport passes the same contract suite.
 
-At least once: `deliver` returns when the outputs are acknowledged and a commit of the positions behind them is sent.
-Whatever fails before that is delivered again after a restart; event ids are the same then.
+Exactly once: outputs, state and positions of one `deliver` are one transaction; readers see all of it or nothing.
+At least once, by choice: `deliver` returns when the outputs are acknowledged and a commit of the positions behind
+them is sent; whatever fails before that is delivered again, with the same event ids.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Transport(Protocol):
         """Wait for messages, at most so long."""
 
     def committed(self, where: TopicPartition) -> Position | None:
-        """The group's committed position, None where there is none."""
+        """The group's committed position, None where there is none; earlier deliveries of this member are settled."""
 
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """All entries of the state topic's partition of the same number: the last value of each key."""
@@ -62,9 +63,10 @@ class Transport(Protocol):
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
     ) -> None:
-        """Publish outputs, then state, then commit; returns when outputs and state are acknowledged.
+        """Publish outputs and state, and commit positions.
 
-        Where the commit fails, this call or a later one raises.
+        Where it raises RetriableError, whether that was done is told by `committed` alone: the caller goes back to
+        what that says, with the state that `read_state` gives. At least once, a later call may raise for this commit.
         """
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
-"""Kafka by confluent-kafka, which is librdkafka: a group member without auto-commit, and an idempotent producer."""
+"""Kafka by confluent-kafka, which is librdkafka: a group member without auto-commit, and a producer."""
 
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from monitor.admin import addresses
@@ -14,10 +14,13 @@ from monitor.config import Config
 from monitor.errors import InvalidConfiguration, RetriableError, TocsinError
 from monitor.state import Position, decode_position, encode_metadata
 from monitor.transport import Outgoing, Polled, TopicPartition
+from monitor.transport.apart import apart
 from monitor.transport.batches import Batches
-from monitor.transport.librdkafka import consumer_settings, producer_settings, reader_settings
-from monitor.transport.librdkafka_calls import SLICE_S, apart, end, ignore, say
+from monitor.transport.librdkafka import consumer_settings, producer_settings, reader_settings, transaction_settings
+from monitor.transport.librdkafka_calls import SLICE_S, end, ignore, say
 from monitor.transport.librdkafka_producer import Publisher
+from monitor.transport.librdkafka_state import StateReader
+from monitor.transport.librdkafka_transactions import Transactions
 from monitor.transport.member import Changes, fenced, instance_of, not_allowed, session_refused
 
 # So many messages are taken at a time: the objects that are made of them are freed again before the next ones are
@@ -30,7 +33,14 @@ _REBALANCED = {
     KafkaError._ASSIGNMENT_LOST,
 }
 _FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL}
-_REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
+_REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+CLOSE_S = 5.0  # that each part of an orderly end may take
+COMMITTED_S = 5.0  # for one question: where an open transaction keeps the answer back, it is asked again
 
 
 class _NotSettled(RetriableError):
@@ -56,12 +66,13 @@ class ConfluentTransport:
         self._failure: TocsinError | None = None
         self._cooperative = config.delivery.assignor == "cooperative-sticky"
         self._consuming = consumer_settings(config, self._timeout_s) | {"error_cb": self._on_error}
-        self._reading = reader_settings(config, self._timeout_s) | {"error_cb": ignore}
-        producing = producer_settings(config, self._timeout_s) | {"error_cb": ignore}
+        reading = reader_settings(config, self._timeout_s) | {"error_cb": ignore}
+        self._state = StateReader(reading, config.topics.state, self._timeout_s)
+        self._membership: Any = None  # in the group, when the messages in hand were polled
         where = addresses(config.kafka)
         try:
             self._consumer = Consumer(self._consuming)
-            self._publisher = Publisher(producing, self._timeout_s)
+            self._delivery = self._made_delivery()
         except (KafkaException, ValueError, TypeError) as error:
             raise InvalidConfiguration(f"[kafka] with {where}: {say(error)}") from None
         wait_s = min(config.kafka.get("bootstrap_timeout_ms", 1000 * self._timeout_s) / 1000, self._timeout_s)
@@ -72,6 +83,14 @@ class ConfluentTransport:
             self.close()
             raise
         self._join()
+
+    def _made_delivery(self) -> Publisher | Transactions:
+        config = self._config
+        if config.delivery.guarantee == "at-least-once":
+            return Publisher(producer_settings(config, self._timeout_s) | {"error_cb": ignore}, self._timeout_s)
+        within_s = min(self._timeout_s, config.delivery.transaction_timeout_s)
+        settings = transaction_settings(config, within_s) | {"error_cb": ignore}
+        return Transactions(settings, within_s, self._meant)
 
     # ---------------------------------------------------------------------------------------- the group
 
@@ -127,17 +146,17 @@ class ConfluentTransport:
     def _on_error(self, error: KafkaError) -> None:
         """What fails in the background passes by itself, but for an error that librdkafka calls fatal."""
         if error.fatal():
-            self._failure = self._meant(error)
+            self._failure = self._meant("reading", error)
 
-    def _meant(self, error: KafkaError) -> TocsinError:
-        """An error of the consumer as one of ours."""
+    def _meant(self, doing: str, error: KafkaError) -> TocsinError:
+        """An error of librdkafka as one of ours."""
         if error.code() in _FENCED:
             return fenced(self._instance) if self._settled() else _NotSettled(say(error))
         if error.code() in _REFUSED:
-            return not_allowed(say(error))
+            return not_allowed(f"{doing}: {say(error)}")
         if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
             return session_refused()
-        return RetriableError(f"reading: {say(error)}")
+        return RetriableError(f"{doing}: {say(error)}")
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -148,6 +167,8 @@ class ConfluentTransport:
         except _NotSettled:
             self._rejoin()
             messages = []
+        if self._settled():
+            self._membership = self._consumer.consumer_group_metadata()
         return self._changes.tell(messages)
 
     def _take(self, count: int, max_wait_s: float | None) -> list[Messages]:
@@ -159,7 +180,7 @@ class ConfluentTransport:
             if not found and max_wait_s:  # more than one would wait for the others too
                 found = self._consumer.consume(1, min(max_wait_s, SLICE_S))
         except KafkaException as error:  # of a rebalance, whose calls are made from within
-            raise self._meant(error.args[0]) from error
+            raise self._meant("reading", error.args[0]) from error
         if self._failure is not None and not found:
             failure, self._failure = self._failure, None
             raise failure
@@ -198,7 +219,7 @@ class ConfluentTransport:
         if error.code() == KafkaError._PARTITION_EOF:  # behind what ends a transaction too
             self._positions[found.topic(), found.partition()] = found.offset()
         else:
-            self._failure = self._meant(error)
+            self._failure = self._meant("reading", error)
         return False
 
     def start(self, where: TopicPartition, offset: int) -> None:
@@ -243,7 +264,9 @@ class ConfluentTransport:
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""
         doing, asked = "reading the committed position", [KafkaTopicPartition(*where)]
-        [found] = self._ask(doing, self._consumer.committed, asked, timeout=self._timeout_s)
+        if isinstance(self._delivery, Transactions):
+            self._delivery.ready()
+        [found] = self._ask(doing, self._consumer.committed, asked, timeout=COMMITTED_S)
         if found.error:
             raise RetriableError(f"{doing}: {say(found.error)}")
         return None if found.offset < 0 else decode_position(found.offset, found.metadata or "")
@@ -259,38 +282,23 @@ class ConfluentTransport:
 
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """The last value of each key in the state partition of the same number, read to its end."""
-        topic = self._config.topics.state
-        reader = Consumer(self._reading)
-        last: dict[bytes | None, bytes | None] = {}
-        try:
-            reader.assign([KafkaTopicPartition(topic, where[1], OFFSET_BEGINNING)])
-            heard = time.monotonic()
-            while True:
-                for message in reader.consume(ASK_MOST, 0) or reader.consume(1, SLICE_S):
-                    heard, error = time.monotonic(), message.error()
-                    if error is None:
-                        last[message.key()] = message.value()
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        return [(key, value) for key, value in last.items() if key is not None and value is not None]
-                    else:
-                        raise RetriableError(f"reading {topic}: {say(error)}")
-                if time.monotonic() - heard > self._timeout_s:
-                    raise RetriableError(f"reading {topic}: no answer in {self._timeout_s:g} s")
-        finally:
-            end(reader.close)
+        return self._state.read(where[1])
 
     # ----------------------------------------------------------------------------------------- delivery
 
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
     ) -> None:
-        """Publish outputs, then state, so that state is never ahead of an event; then commit."""
-        for messages in (outputs, state):
-            self._publisher.publish(messages)
+        """In a transaction; or outputs, then state, so that state is never ahead of an event, then a commit."""
         offsets = [
             KafkaTopicPartition(*where, position.offset, encode_metadata(position))
             for where, position in positions.items()
         ]
+        if isinstance(self._delivery, Transactions):
+            self._delivery.deliver([*outputs, *state], offsets, self._membership)
+            return
+        for messages in (outputs, state):
+            self._delivery.publish(messages)
         if not offsets or not self._settled():
             return  # as in a rebalance: their next owner, or this member later, does this work again
         for found in self._ask("committing", self._commit, offsets):
@@ -307,5 +315,6 @@ class ConfluentTransport:
 
     def close(self) -> None:
         """Leave (a static member keeps its partitions until its session ends) and close both clients."""
-        self._publisher.close()
+        self._delivery.close(CLOSE_S)
+        self._state.close()
         end(self._consumer.close)

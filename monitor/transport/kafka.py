@@ -1,4 +1,4 @@
-"""Kafka by kafka-python: a group member without auto-commit, and an idempotent producer.
+"""Kafka by kafka-python: a group member without auto-commit, and a producer.
 
 Rules for this client, each from a fault that was seen, are in ARCHITECTURE.md.
 """
@@ -26,13 +26,24 @@ from kafka.structs import OffsetAndMetadata
 from monitor.admin import addresses, client_settings
 from monitor.columns import Messages
 from monitor.config import Config
-from monitor.errors import FencedError, InvalidConfiguration, RetriableError
+from monitor.errors import InvalidConfiguration, RetriableError
 from monitor.state import Position, decode_position, encode_metadata
 from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.batches import Batches
-from monitor.transport.kafka_commits import Commits, done_within
-from monitor.transport.kafka_group import finish_rejoining, keep_answers, settled
-from monitor.transport.member import OURS, Changes, fenced, instance_of, not_allowed, refuse, session_refused
+from monitor.transport.kafka_commits import done_within
+from monitor.transport.kafka_delivery import RETRY_BACKOFF_MS, AtLeastOnce, Delivery, ExactlyOnce, say
+from monitor.transport.kafka_group import finish_rejoining, keep_answers, membership, settled
+from monitor.transport.kafka_state import StateReader
+from monitor.transport.member import (
+    OURS,
+    Changes,
+    fenced,
+    instance_of,
+    not_allowed,
+    refuse,
+    session_refused,
+    transactional_id,
+)
 
 ASSIGNORS = {
     "range": RangePartitionAssignor,
@@ -44,6 +55,7 @@ PARTITION_BYTES = 4 * 1024 * 1024  # fetched of a partition at once: with less, 
 ASK_MOST = 5000  # messages asked of the client at a time: each question wakes its thread
 FRESH_S = 0.005  # an answer with messages is there much sooner, measured: 1 to 3 ms
 CLOSE_S = 5.0  # that each part of an orderly end may take
+ASK_MS = 5000  # for one question: where an open transaction keeps the answer back, it is asked again
 REST_S = 0.01  # between two questions to a broker that does not wait
 
 
@@ -101,35 +113,50 @@ class KafkaTransport:
             "isolation_level": "read_committed",
             "allow_auto_create_topics": False,
         }
-        self._producing = {
+        where = addresses(config.kafka)
+        try:
+            self._consumer = KafkaConsumer(**settings)
+            self._delivery = self._made_delivery()
+        except KafkaError as error:
+            raise RetriableError(f"no broker answers at {where}: {say(error)}") from error
+        except (ValueError, TypeError, AssertionError, OSError) as error:
+            raise InvalidConfiguration(f"[kafka] with {where}: {error}") from None
+        self._rebalances.consumer = self._consumer
+        self._state = StateReader(config, self._timeout_s)
+        self._membership: Any = None  # in the group, when the messages in hand were polled
+        keep_answers(self._consumer._coordinator)
+        self._consumer.subscribe([config.topics.readings], listener=self._rebalances)
+
+    def _made_delivery(self) -> Delivery:
+        config, delivery = self._config, self._config.delivery
+        within_s = min(self._timeout_s, delivery.transaction_timeout_s)
+        settings = {
             "max_request_size": 2 * config.input.max_message_bytes + 1024 * 1024,
-            "max_block_ms": self._ms,
-            "request_timeout_ms": self._ms // 2,
-            "delivery_timeout_ms": self._ms,
+            "max_block_ms": int(1000 * within_s),
+            "request_timeout_ms": int(500 * within_s),
+            "delivery_timeout_ms": int(1000 * within_s),
             "bootstrap_timeout_ms": self._ms,
             **client_settings(config.kafka, KafkaProducer),
             "acks": "all",
             "enable_idempotence": True,
         }
-        where = addresses(config.kafka)
-        try:
-            self._consumer = KafkaConsumer(**settings)
-            self._producer: Any = KafkaProducer(**self._producing)
-        except KafkaError as error:
-            raise RetriableError(f"no broker answers at {where}: {_say(error)}") from error
-        except (ValueError, TypeError, AssertionError, OSError) as error:
-            raise InvalidConfiguration(f"[kafka] with {where}: {error}") from None
-        self._rebalances.consumer = self._consumer
-        self._commits = Commits(self._consumer, self._instance, self._timeout_s)
-        keep_answers(self._consumer._coordinator)
-        self._consumer.subscribe([config.topics.readings], listener=self._rebalances)
+        if delivery.guarantee == "at-least-once":
+            return AtLeastOnce(settings, KafkaProducer(**settings), self._consumer, self._instance, self._timeout_s)
+        settings |= {
+            "transactional_id": transactional_id(config),
+            "transaction_timeout_ms": int(1000 * delivery.transaction_timeout_s),
+            "retry_backoff_ms": RETRY_BACKOFF_MS,
+        }
+        return ExactlyOnce(settings, self._instance, within_s)
 
     def poll(self, max_wait_s: float) -> Polled:
         """Messages of the started partitions, and what a rebalance changed."""
-        self._commits.check(wait=False)
+        self._delivery.check()
         self._stale = self._broker_waits and self._buffered()
         finish_rejoining(self._consumer._coordinator)
-        return self._rebalances.changes.tell(self._batches.fill(self._take, max_wait_s))
+        messages = self._batches.fill(self._take, max_wait_s)
+        self._membership = membership(self._consumer, self._membership)
+        return self._rebalances.changes.tell(messages)
 
     def _take(self, count: int, max_wait_s: float | None) -> list[Messages]:
         """At most so many messages; none where a rebalance is to be told first."""
@@ -142,9 +169,9 @@ class KafkaTransport:
         except InvalidSessionTimeoutError:
             raise session_refused() from None
         except TopicAuthorizationFailedError as error:
-            raise not_allowed(_say(error)) from None
+            raise not_allowed(say(error)) from None
         except KafkaError as error:
-            raise RetriableError(f"reading: {_say(error)}") from error
+            raise RetriableError(f"reading: {say(error)}") from error
         return [_messages(tuple(where), batch) for where, batch in records.items()]
 
     def _buffered(self) -> bool:
@@ -188,34 +215,16 @@ class KafkaTransport:
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""
-        self._commits.check(wait=True)
+        self._delivery.ready()
         try:
-            found = self._consumer.committed(KafkaTopicPartition(*where), metadata=True, timeout_ms=self._ms)
+            found = self._consumer.committed(KafkaTopicPartition(*where), metadata=True, timeout_ms=ASK_MS)
         except KafkaError as error:
-            raise RetriableError(f"reading the committed position: {_say(error)}") from error
+            raise RetriableError(f"reading the committed position: {say(error)}") from error
         return None if found is None or found.offset < 0 else decode_position(found.offset, found.metadata or "")
 
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """The last value of each key in the state partition of the same number, read to its end."""
-        state = KafkaTopicPartition(self._config.topics.state, where[1])
-        settings = {"bootstrap_timeout_ms": self._ms, **client_settings(self._config.kafka, KafkaConsumer)}
-        last: dict[bytes, bytes | None] = {}
-        try:
-            reader = KafkaConsumer(
-                **settings, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
-            )
-            try:
-                reader.assign([state])
-                end = reader.end_offsets([state], timeout_ms=self._ms)[state]
-                reader.seek_to_beginning(state)
-                while reader.position(state, timeout_ms=self._ms) < end:
-                    for record in reader.poll(timeout_ms=1000).get(state, ()):
-                        last[record.key] = record.value
-            finally:
-                reader.close()
-        except KafkaError as error:
-            raise RetriableError(f"reading {state.topic}: {_say(error)}") from error
-        return [(key, value) for key, value in last.items() if key is not None and value is not None]
+        return self._state.read(where[1])
 
     def bounds(self, where: TopicPartition) -> tuple[int, int]:
         """First offset kept, and the one behind the last."""
@@ -224,13 +233,14 @@ class KafkaTransport:
             first = self._consumer.beginning_offsets([partition], timeout_ms=self._ms)[partition]
             return first, self._consumer.end_offsets([partition], timeout_ms=self._ms)[partition]
         except KafkaError as error:
-            raise RetriableError(f"asking for the log's bounds: {_say(error)}") from error
+            raise RetriableError(f"asking for the log's bounds: {say(error)}") from error
 
     def start(self, where: TopicPartition, offset: int) -> None:
-        """Begin to read here."""
+        """Begin to read here; nothing where the partition has left, as the next poll tells."""
         partition = KafkaTopicPartition(*where)
-        self._consumer.seek(partition, offset)
-        self._consumer.resume(partition)
+        if partition in self._consumer.assignment():
+            self._consumer.seek(partition, offset)
+            self._consumer.resume(partition)
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages between the reading position and the log's end, as the last fetch told it."""
@@ -243,50 +253,12 @@ class KafkaTransport:
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
     ) -> None:
-        """Publish outputs, then state, so that state is never ahead of an event; then commit.
-
-        What became of the commit is told by the next call: a turn is shorter without that wait.
-        """
-        self._commits.check(wait=True)  # before anything is published that would be published again for its fault
-        for messages in (outputs, state):
-            self._publish(messages)
+        """Outputs, state and positions, as the guarantee says."""
         offsets = {
             KafkaTopicPartition(*where): OffsetAndMetadata(position.offset, encode_metadata(position), -1)
             for where, position in positions.items()
         }
-        if not offsets:
-            return
-        self._commits.send(offsets)
-
-    def _publish(self, messages: Sequence[Outgoing]) -> None:
-        if not messages:
-            return
-        try:
-            if self._producer is None:
-                self._producer = KafkaProducer(**self._producing)
-            futures = [
-                self._producer.send(
-                    message.topic,
-                    value=message.value,
-                    key=message.key,
-                    headers=list(message.headers),
-                    partition=message.partition,
-                )
-                for message in messages
-            ]
-            self._producer.flush(timeout=self._timeout_s + 5)
-            for future in futures:
-                future.get(timeout=0)
-        except KafkaError as error:
-            self._close_producer(0)
-            raise RetriableError(f"publishing: {_say(error)}") from error
-
-    def _close_producer(self, timeout_s: float) -> None:
-        """After any failure comes a new producer: an idempotent one that lost a message refuses all that follow."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with contextlib.suppress(KafkaError):
-                producer.close(timeout=timeout_s)
+        self._delivery.deliver(outputs, state, offsets, self._membership)
 
     @property
     def _ms(self) -> int:
@@ -294,9 +266,8 @@ class KafkaTransport:
 
     def close(self) -> None:
         """Leave (a static member keeps its partitions until its session ends) and close both clients."""
-        self._close_producer(CLOSE_S)
-        with contextlib.suppress(FencedError, RetriableError):
-            self._commits.check(wait=True, timeout_s=CLOSE_S)
+        self._delivery.close(CLOSE_S)
+        self._state.close()
         with contextlib.suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=int(1000 * CLOSE_S))
 
@@ -305,8 +276,3 @@ def _messages(where: tuple[str, int], records: Sequence[Any]) -> Messages:
     """Columns of fetched records; one transposition costs less than a loop per field."""
     _, _, _, offsets, stamps, _, keys, values, headers, *_ = map(list, zip(*records, strict=True))
     return Messages(*where, offsets[-1] + 1, offsets, stamps, values, keys, headers)
-
-
-def _say(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -44,3 +44,13 @@ def keep_answers(coordinator: Any) -> None:
         return answer
 
     coordinator._do_join_and_sync_async = join
+
+
+def membership(consumer: Any, known: Any) -> Any:
+    """Who this member is in the group, by the assignment that it was told last; what is `known` while it rejoins.
+
+    The client's thread may have joined anew before anybody was told that partitions left: a transaction in that
+    generation would commit what another member may have done meanwhile.
+    """
+    found = consumer.group_metadata()
+    return found if found.state is MemberState.STABLE and found.generation_id > 0 else known

@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration
-from monitor.transport.member import OURS, instance_of, refuse
+from monitor.transport.member import OURS, instance_of, refuse, transactional_id
 
 OWN_TABLE = "librdkafka"  # [kafka.librdkafka]: its own names, which go to it as they stand
 OF_BOTH = {
@@ -66,6 +66,8 @@ OURS_THERE = {
     "group.instance.id": "delivery.instance_id",
     "partition.assignment.strategy": "delivery.assignor",
     "session.timeout.ms": "delivery.session_timeout_s",
+    "transactional.id": "delivery.instance_id",
+    "transaction.timeout.ms": "delivery.transaction_timeout_s",
     **dict.fromkeys(
         (
             "group.protocol",
@@ -81,7 +83,6 @@ OURS_THERE = {
             "request.required.acks",
             "enable.idempotence",
             "partitioner",
-            "transactional.id",
         )
     ),
 }
@@ -146,6 +147,15 @@ def producer_settings(config: Config, timeout_s: float) -> dict[str, Any]:
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
+    }
+
+
+def transaction_settings(config: Config, timeout_s: float) -> dict[str, Any]:
+    """Settings of the transactional producer."""
+    within_s = min(timeout_s, config.delivery.transaction_timeout_s)
+    return producer_settings(config, within_s) | {
+        "transactional.id": transactional_id(config),
+        "transaction.timeout.ms": int(1000 * config.delivery.transaction_timeout_s),
     }
 
 

@@ -1,31 +1,18 @@
-"""Calls of librdkafka that may wait: with a deadline, and apart from the main thread."""
+"""What the parts of the confluent transport share: how a client is ended, and what is said of its errors."""
 
 import contextlib
-import threading
+import warnings
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
+from monitor.transport.apart import apart
+
+# What a producer that is given up says when it is closed is in the error that gave it up.
+warnings.filterwarnings("ignore", "Producer abort_transaction failed during close", RuntimeWarning)
+
 SLICE_S = 0.5  # longest wait in the main thread: librdkafka sees no signals while it waits
-
-
-def apart(timeout_s: float, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call in a thread, and wait at most so long.
-
-    Some calls of librdkafka take no deadline, and while one waits in the main thread no signal is seen.
-    """
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call(*arguments, **named))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future.result(timeout_s)
 
 
 def end(close: Callable[[], Any]) -> None:

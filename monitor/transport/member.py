@@ -25,7 +25,8 @@ OURS = {
     "value_serializer": None,
     "acks": None,
     "enable_idempotence": None,
-    "transactional_id": None,
+    "transactional_id": "delivery.instance_id",
+    "transaction_timeout_ms": "delivery.transaction_timeout_s",
 }
 
 
@@ -42,6 +43,11 @@ def instance_of(config: Config) -> str:
     return config.delivery.instance_id or socket.gethostname()
 
 
+def transactional_id(config: Config) -> str:
+    """The producer's name: the same after a restart, so that a transaction that was left open is ended at once."""
+    return f"{config.delivery.group}-{instance_of(config)}"
+
+
 def fenced(instance: str) -> FencedError:
     """Another process took this member's name."""
     return FencedError(f"another process runs as instance '{instance}': give each daemon its own instance_id")
@@ -56,7 +62,7 @@ def session_refused() -> InvalidConfiguration:
 
 def not_allowed(error: str) -> FatalError:
     """The broker refuses this user."""
-    return FatalError(f"this user may not read the input topic: {error}")
+    return FatalError(f"this user is not allowed to: {error}")
 
 
 class Changes:

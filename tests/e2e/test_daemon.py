@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def assert_as_backtested(site: Site, scores, events, daemon: DaemonProcess, once: bool = True) -> None:
-    """Wait for all expected windows and events; there are no others, and they are equal however often they came."""
+    """Wait for all expected windows and events: no others, equal ones, and where told each of them once."""
     until(lambda: site.windows() >= set(scores), "every window is scored", daemon)
     until(lambda: {e.event_id for e in site.incident_events()} >= set(events), "every incident is told", daemon)
     published = site.scores()
@@ -49,7 +49,7 @@ def test_daemon_that_was_killed_goes_on_and_nothing_is_missing(make_site: MakeSi
         daemon.await_events("batch", batches)
         daemon.kill()
     assert len(site.windows()) < len(scores)
-    assert_as_backtested(site, scores, events, site.run(), once=False)
+    assert_as_backtested(site, scores, events, site.run(), once=site.exactly_once)
 
 
 def test_daemon_with_librdkafka_that_was_killed_goes_on_and_nothing_is_missing(make_site: MakeSite) -> None:
@@ -62,7 +62,7 @@ def test_daemon_with_librdkafka_that_was_killed_goes_on_and_nothing_is_missing(m
     daemon.kill()
     assert len(site.windows()) < len(scores)
     daemon = site.run()
-    assert_as_backtested(site, scores, events, daemon, once=False)
+    assert_as_backtested(site, scores, events, daemon, once=site.exactly_once)
     assert daemon.events("started")[0]["client"].startswith("confluent-kafka 2.")
     daemon.stop()
 
@@ -199,6 +199,6 @@ def test_two_daemons_share_the_work_and_the_results_are_those_of_one(make_site: 
     until(lambda: metrics(one)["tocsin_assigned_partitions"] < PARTITIONS, "the first one gives some up", one, two)
     until(lambda: two.ask("/readyz")[0] == 200, "the second one has work", one, two)
     site.send(recording)
-    assert_as_backtested(site, scores, events, one, once=False)
+    assert_as_backtested(site, scores, events, one, once=site.exactly_once)
     assert one.events("batch")
     assert two.events("batch")

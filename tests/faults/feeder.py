@@ -28,19 +28,21 @@ class Feed:
     assets: int = 12
     rate: float = 1200.0
     poison_share: float = 0.002
-    poisons: list[tuple[bytes, Headers]] = field(default_factory=lambda: [NOT_JSON])
+    poisons: list[tuple[bytes | None, Headers]] = field(default_factory=lambda: [NOT_JSON])
 
 
-def readings(first: int, seconds: int, assets: int, random: np.random.Generator) -> Recording:
+def readings(
+    first: int, seconds: int, assets: int, random: np.random.Generator, loud_s: int = 10, cycle_s: int = 40
+) -> Recording:
     """A reading a second of event time of each asset, from second `first` on.
 
-    A quarter of the time is a burst over the limit, a twentieth of the values is missing, one reading in fifty is
-    late by three seconds, and every asset is silent now and then for longer than the idle limit.
+    For `loud_s` of each `cycle_s` its values are over the limit, a twentieth of them is missing, one reading in
+    fifty is late by three seconds, and every asset is silent now and then for longer than the idle limit.
     """
     second, asset = np.divmod(np.arange(seconds * assets), assets)
     second = second + first
     values = random.uniform(0, 0.3, (len(second), len(CHANNELS))).astype(np.float32)
-    loud = (second + 37 * asset) % 40 >= 30
+    loud = (second + 37 * asset) % cycle_s < loud_s
     values[loud] += random.uniform(1, 3, (int(loud.sum()), len(CHANNELS))).astype(np.float32)
     values[random.random(values.shape) < 0.05] = np.nan
     late = 3 * (random.random(len(second)) < 0.02)
@@ -101,7 +103,9 @@ class Feeder:
             self._producer.poll(0)
             self._stop.wait(max(began + sent / feed.rate - time.monotonic(), 0))
 
-    def _messages(self, values: np.random.Generator, dice: random.Random) -> Iterator[tuple[bytes, bytes, Headers]]:
+    def _messages(
+        self, values: np.random.Generator, dice: random.Random
+    ) -> Iterator[tuple[bytes, bytes | None, Headers]]:
         """What comes next, poison among it, with its key."""
         part = readings(self._second, SECONDS_AT_ONCE, self._feed.assets, values)
         self._second += SECONDS_AT_ONCE

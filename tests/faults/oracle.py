@@ -52,9 +52,11 @@ def collect(topics: Topics, records: Iterable[Message], into: Outputs) -> None:
         elif record.topic() == topics.deadletter:
             told = headers_dict(record.headers() or [])
             place = int(told["tocsin-partition"]), int(told["tocsin-offset"])
-            into.dead.append((told["tocsin-topic"], *place, told["tocsin-reason"]))
+            into.dead.append(((told["tocsin-topic"], *place, told["tocsin-reason"]), checksum(record)))
         else:
-            into.state[decode_key(record.key())] = msgspec.to_builtins(decode_entry(record.value()))
+            into.state[record.partition(), decode_key(record.key())] = msgspec.to_builtins(
+                decode_entry(record.value())
+            )
 
 
 def _score_rows(record: Message) -> list[pa.RecordBatch]:
@@ -71,7 +73,7 @@ def judge(expected: Outputs, found: Outputs) -> Verdict:
     verdict = Verdict()
     _judge_scores(expected.score_table(), found.score_table(), verdict)
     _judge("incident events", _events(expected.events), _events(found.events), verdict)
-    _judge("dead letters", [(each, ()) for each in expected.dead], [(each, ()) for each in found.dead], verdict)
+    _judge("dead letters", list(expected.dead), list(found.dead), verdict)
     state = {"expected": expected.state, "found": found.state}
     differing = [
         (key, *(each.get(key) for each in state.values()))

@@ -49,6 +49,16 @@ class Hook:
 
 
 @dataclass(slots=True)
+class Hold:
+    """Requests of these kinds wait, all clients' or one's; `waits` is set once one of them does."""
+
+    apis: Collection[Api]
+    client: str | None
+    waits: threading.Event = field(default_factory=threading.Event)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
 class _Request:
     api: int
     correlation: int
@@ -82,8 +92,7 @@ class Proxy:
         self._delay_s = [0.0] * len(ports)
         self._cut = [False] * len(ports)
         self._flowing = [asyncio.Event() for _ in ports]
-        self._held: set[int] = set()
-        self._free = asyncio.Event()
+        self._holds: list[Hold] = []
         self._hooks: list[Hook] = []
 
     @property
@@ -113,14 +122,20 @@ class Proxy:
         """Nothing passes any more, and no connection is closed: what a dropped route looks like."""
         self._call(lambda: [self._flowing[number].clear() for number in self._nodes(node)])
 
-    def hold(self, *apis: Api) -> None:
-        """Requests of these kinds wait, and with them what follows on their connection."""
+    def hold(self, *apis: Api, client: str | None = None) -> Hold:
+        """Requests of these kinds wait until `release`, and with them what follows on their connection."""
+        hold = Hold(apis, client)
+        self._call(lambda: self._holds.append(hold))
+        return hold
 
-        def hold() -> None:
-            self._held |= set(apis)
-            self._free.clear()
+    def release(self, hold: Hold) -> None:
+        """Let go on what was held."""
 
-        self._call(hold)
+        def release() -> None:
+            self._holds.remove(hold)
+            hold.free.set()
+
+        self._call(release)
 
     def cut(self, node: int | None = None) -> None:
         """Close all connections and refuse new ones."""
@@ -142,10 +157,10 @@ class Proxy:
         def mend() -> None:
             count = len(self._routes)
             self._delay_s, self._cut = [0.0] * count, [False] * count
-            self._held.clear()
-            self._hooks.clear()
-            for event in (*self._flowing, self._free):
+            for event in (*self._flowing, *(hold.free for hold in self._holds)):
                 event.set()
+            self._holds.clear()
+            self._hooks.clear()
 
         self._call(mend)
 
@@ -237,8 +252,10 @@ class Proxy:
         """Note a request; False where it goes no further."""
         request = _request(frame)
         connection.asked[request.correlation] = request
-        while request.api in self._held:
-            await self._free.wait()
+        for hold in list(self._holds):
+            if request.api in hold.apis and hold.client in (None, request.client):
+                hold.waits.set()
+                await hold.free.wait()
         return await self._tell(request, "before")
 
     async def _answered(self, connection: _Connection, frame: bytes) -> bool:

@@ -15,7 +15,7 @@ from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.state import Position, StateEntry, StateKey
 from monitor.wire import IncidentEvent, Scores
-from tests.faults.observer import Place
+from tests.faults.observer import Place, checksum
 
 SCORES = pa.schema(
     [
@@ -27,17 +27,17 @@ SCORES = pa.schema(
         ("score", pa.float32()),
     ]
 )
-DeadLetter = tuple[str, int, int, str]  # topic, partition, offset, reason
+Identity = tuple[str, int, int, str]  # of a dead letter: topic, partition, offset, reason
 
 
 @dataclass(slots=True)
 class Outputs:
-    """What is on the topics, or should be: every score, incident event and dead letter, and the last states."""
+    """What is on the topics, or must be: every score, incident event and dead letter, and the last states."""
 
     scores: list[pa.RecordBatch] = field(default_factory=list)
     events: list[IncidentEvent] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
-    state: dict[StateKey, Any] = field(default_factory=dict)
+    dead: list[tuple[Identity, int]] = field(default_factory=list)  # with the checksum of the message
+    state: dict[tuple[int, StateKey], Any] = field(default_factory=dict)  # by partition and key
 
     def score_table(self) -> pa.Table:
         """All scores, a row each."""
@@ -51,11 +51,15 @@ class Reference:
         self._config = config
         self._publisher = Publisher(config, config.input.max_message_bytes)
         self._assembly: Assembly = assemble(config, load_models(config))
+        self._state: dict[int, dict[StateKey, StateEntry]] = {}
         self.outputs = Outputs()
 
-    def begin(self, partition: int, position: Position, state: Iterable[tuple[StateKey, StateEntry]] = ()) -> None:
-        """Read a partition from here on; as after a cut of retention where it was read before."""
-        self._assembly.pipeline.assign(self._where(partition), position, state)
+    def begin(self, partition: int, offset: int = 0) -> None:
+        """Read a partition from here on; alarm state and stream time are kept of what was read before, no windows."""
+        where = self._where(partition)
+        known = self._assembly.pipeline.partitions.get(where)
+        position = Position(offset, offset, known.position().stream if known else None)
+        self._assembly.pipeline.assign(where, position, self._state.setdefault(partition, {}).items())
 
     def read(self, partition: int, batch: list[Message]) -> None:
         """The step over records of a partition."""
@@ -70,21 +74,11 @@ class Reference:
             [each.headers() or [] for each in batch],
         )
         columns = self._assembly.decoder.decode(messages)
-        self.outputs.dead += [(*where, messages.offsets[each.index], each.reason) for each in columns.dead]
-        self._keep(self._assembly.pipeline.step({where: (columns, messages.next_offset)}))
-
-    def position(self, partition: int) -> Position:
-        """What would be committed now."""
-        return self._assembly.pipeline.partitions[self._where(partition)].position()
-
-    def state(self, partition: int) -> list[tuple[StateKey, StateEntry]]:
-        """What would be restored now."""
-        names = {each.asset for each in self.outputs.events if each.partition == partition}
-        return [
-            (key, msgspec.convert(entry, StateEntry))
-            for key, entry in self.outputs.state.items()
-            if key.asset in names
+        self.outputs.dead += [
+            ((*where, messages.offsets[each.index], each.reason), checksum(batch[each.index]))
+            for each in columns.dead
         ]
+        self._keep(self._assembly.pipeline.step({where: (columns, messages.next_offset)}))
 
     def _where(self, partition: int) -> tuple[str, int]:
         return self._config.topics.readings, partition
@@ -92,7 +86,9 @@ class Reference:
     def _keep(self, output: Output) -> None:
         self.outputs.scores += [score_rows(partition, scores) for (_, partition), scores in output.scores]
         self.outputs.events += self._publisher.events(output.transitions)
-        self.outputs.state |= {key: msgspec.to_builtins(entry) for _, key, entry in output.state}
+        for (_, partition), key, entry in output.state:
+            self._state[partition][key] = entry
+            self.outputs.state[partition, key] = msgspec.to_builtins(entry)
 
 
 def score_rows(partition: int, scores: Scores) -> pa.RecordBatch:
@@ -113,7 +109,7 @@ def reference(config: Config, partitions: int, log: Iterable[tuple[Place, list[M
     """Outputs of an input log, each partition from its beginning, in batches of one partition."""
     whole = Reference(config)
     for partition in range(partitions):
-        whole.begin(partition, Position(0, 0))
+        whole.begin(partition)
     for (_, partition), batch in log:
         whole.read(partition, batch)
     return whole.outputs

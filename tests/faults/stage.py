@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +45,8 @@ class Stage:
     """One installation on a cluster behind a proxy; a context manager that leaves nothing running.
 
     Daemons talk through the proxy, the feeder and all observers directly. A fault starts and breaks things, says with
-    `demand` what must hold, and leaves the rest to `finish`.
+    `demand` what must hold, and leaves the rest to `finish`. Without a `feed` it sends what is read by `feeder.send`;
+    where one pass over the whole log is not what must come out, it puts its own function at `expected`.
     """
 
     def __init__(
@@ -54,17 +55,21 @@ class Stage:
         proxy: Proxy,
         folder: Path,
         client: str,
-        feed: Feed | None = None,
+        feed: Feed | None = Feed(),  # noqa: B008 - frozen
         **settings: Any,
     ) -> None:
         self.cluster, self.proxy = cluster, proxy
         self.result = Result("")
         self.failures: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
-        defaults = {"idle_limit_s": 300, "session_timeout_s": SESSION_TIMEOUT_S, "client": client}
-        self.site = Site(
-            proxy.bootstrap, unique("fault"), folder, "cooperative-sticky", create=False, **defaults | settings
-        )
+        defaults = {
+            "idle_limit_s": 300,
+            "session_timeout_s": SESSION_TIMEOUT_S,
+            "client": client,
+            "delivery": f"transaction_timeout_s = {TRANSACTION_TIMEOUT_S:g}",
+        }
+        settings = defaults | settings
+        self.site = Site(proxy.bootstrap, unique("fault"), folder, "cooperative-sticky", create=False, **settings)
         self.config = self.site.config
         self.topics = self.config.topics
         create_topics(self.config, PARTITIONS, min(3, len(cluster.ports)), timeout_s=60)
@@ -72,7 +77,9 @@ class Stage:
         self.witness = Witness(cluster.bootstrap, outputs, PARTITIONS)
         self._outputs = outputs
         self._positions = Positions(cluster.bootstrap, self.site.name, self.topics.readings, PARTITIONS)
+        self._feeds = feed is not None
         self.feeder = Feeder(cluster.bootstrap, self.topics.readings, PARTITIONS, feed or Feed())
+        self.expected: Callable[[], Outputs] = self.one_pass
         self.running: dict[str, DaemonProcess] = {}
 
     # -------------------------------------------------------------------------------------------- daemons
@@ -95,10 +102,15 @@ class Stage:
     def recover(self, instance: str = "one", within_s: float = RECOVERY_LIMIT_S) -> DaemonProcess:
         """Start a daemon, wait for its first new commit and demand that it comes in time."""
         before, began = self.committed(), time.monotonic()
-        daemon = self.run(instance)
-        until(lambda: bool(daemon.events("batch")), f"'{instance}' delivers a batch", daemon, within_s=90)
+        daemon = self.join(instance)
         self.progress(before, daemon)
         self.recovered(time.monotonic() - began, within_s, "the first new commit after a start")
+        return daemon
+
+    def join(self, instance: str) -> DaemonProcess:
+        """Start a daemon and wait until it delivers, however long the group takes."""
+        daemon = self.run(instance)
+        until(lambda: bool(daemon.events("batch")), f"'{instance}' delivers a batch", daemon, within_s=90)
         return daemon
 
     def recovered(self, seconds: float, limit_s: float, what: str) -> None:
@@ -113,11 +125,19 @@ class Stage:
         self.demand(code == 0, f"'{instance}' left with exit code {code}: {daemon.text[-300:]}")
         self.demand(seconds <= within_s, f"'{instance}' left after {seconds:.1f} s")
 
+    def client(self, instance: str = "one") -> str:
+        """A daemon's name in its requests, for hooks and holds of the proxy."""
+        return f"{self.site.name}.{instance}"
+
     # ------------------------------------------------------------------------------------------ positions
 
     def committed(self) -> dict[int, int]:
         """Committed offset of each partition."""
         return self._positions.committed()
+
+    def ends(self) -> dict[int, int]:
+        """The offset behind each partition's last record."""
+        return self._positions.ends()
 
     def progress(
         self, since: Mapping[int, int] | None = None, *daemons: DaemonProcess, within_s: float = 90.0
@@ -151,7 +171,7 @@ class Stage:
         if not self.running:
             self.run()
         until(
-            lambda: self.committed() == self._positions.ends(),
+            lambda: self.committed() == self.ends(),
             "everything that was fed is committed",
             *self.running.values(),
             within_s=CATCH_UP_S,
@@ -166,11 +186,15 @@ class Stage:
     def _await_no_transaction(self) -> list[str]:
         """Transactions that are open still when each has had its timeout, and 15 s, to be ended."""
         deadline = time.monotonic() + TRANSACTION_TIMEOUT_S + 15
-        while (left := open_transactions(self.cluster.bootstrap, self.site.name)) and time.monotonic() < deadline:
+        while (left := self.open_transactions()) and time.monotonic() < deadline:
             time.sleep(0.2)
         return left
 
-    def expected(self) -> Outputs:
+    def open_transactions(self, instance: str = "") -> list[str]:
+        """Transactions of all daemons, or of one, that are not over."""
+        return open_transactions(self.cluster.bootstrap, f"{self.site.name}-{instance}")
+
+    def one_pass(self) -> Outputs:
         """What one pass over the input log gives."""
         upto = {(self.topics.readings, partition): at for partition, at in self.committed().items()}
         return reference(self.config, PARTITIONS, read(self.cluster.bootstrap, upto))
@@ -191,7 +215,8 @@ class Stage:
         self.note(f"{windows:,} windows, {events:,} incident events, {dead:,} dead letters expected")
 
     def __enter__(self) -> Self:
-        self.feeder.start()
+        if self._feeds:
+            self.feeder.start()
         return self
 
     def __exit__(
