@@ -64,6 +64,7 @@ class Feeder:
                 "message.timeout.ms": 0,
                 "message.max.bytes": 100_000_000,
                 "linger.ms": 5,
+                "batch.size": 60_000,  # less than a topic takes: what waited for a broker comes in full batches
                 "log_level": 0,
                 "error_cb": lambda error: None,
             }

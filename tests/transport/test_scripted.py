@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kafka import errors
-from monitor.transport.apart import apart
 
 from monitor.config import parse
 from monitor.errors import FatalError, FencedError, RetriableError
 from monitor.state import Position
 from monitor.transport import Outgoing, Transport
+from monitor.transport.apart import apart
 from monitor.transport.clients import connect
 from tests.transport.logs import assigned, until
 from tests.transport.scripted_broker import (
