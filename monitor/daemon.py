@@ -64,7 +64,8 @@ class Daemon:
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
         self._rest, self._worked = rest, 0
-        self._undelivered = 0  # deliveries in a row that failed: what is held is ahead of what is committed
+        self._undelivered = 0  # deliveries in a row that failed
+        self._doubtful = False  # whether what is held is ahead of what is committed
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -95,7 +96,8 @@ class Daemon:
         polled = self._retry(lambda: self._transport.poll(self._config.delivery.max_wait_s))
         for where in polled.revoked if polled else ():
             self._revoke(where)
-        if self._undelivered:
+        if self._doubtful and polled:
+            polled.messages = []
             self._rewind()
         for where in polled.assigned if polled else ():
             self._assign(where)
@@ -154,6 +156,7 @@ class Daemon:
             return
         for where in list(self._last_record):
             self._assign(where)
+        self._doubtful = False
 
     def _revoke(self, where: TopicPartition) -> None:
         self._assembly.pipeline.revoke(where)
@@ -207,6 +210,7 @@ class Daemon:
             self._transport.deliver(outputs, state, at)
         except RetriableError as error:
             self._undelivered += 1
+            self._doubtful = True
             self.metrics.rewinds.inc()
             self._log.warning("rewinding", detail=str(error))
             return False

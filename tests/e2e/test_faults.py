@@ -70,7 +70,7 @@ def test_daemon_whose_broker_is_gone_leaves_in_time(early: Site, broker: Embedde
     daemon = early.run()
     until(lambda: bool(early.windows()), "windows are scored", daemon)
     broker.kill()
-    daemon.await_events("retrying")
+    until(lambda: bool(daemon.events("retrying") or daemon.events("rewinding")), "it says so", daemon)
     _, seconds = daemon.signal(signal.SIGTERM)
     assert seconds < 10
     assert "Traceback" not in daemon.text

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from monitor.assembly import assemble
 from monitor.config import parse
@@ -12,11 +13,25 @@ from monitor.errors import RetriableError
 from monitor.telemetry import Metrics, configure_logging
 from monitor.transport import Outgoing
 from monitor.transport.memory import MemoryBroker, MemoryTransport
-from monitor.wire import decode_scores
+from monitor.wire import decode_event, decode_scores
 from tests import models
 
 T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
 IDLE_LIMIT_S = 30.0
+
+
+class Doubtful(MemoryTransport):
+    """Its deliveries can fail before anything of them is done, or after all of it is."""
+
+    fails = ""
+
+    def deliver(self, outputs, state, positions):
+        fails, self.fails = self.fails, ""
+        if fails == "before":
+            raise RetriableError("the broker went away")
+        super().deliver(outputs, state, positions)
+        if fails == "after":
+            raise RetriableError("the broker went away before it answered")
 
 
 class Plant:
@@ -31,7 +46,9 @@ class Plant:
             }
         )
         self.seconds = 0.0
-        self.broker = MemoryBroker(dict.fromkeys(("tocsin.readings", "tocsin.scores", "tocsin.state"), 2))
+        self.broker = MemoryBroker(
+            dict.fromkeys(("tocsin.readings", "tocsin.scores", "tocsin.anomalies", "tocsin.state"), 2)
+        )
         self.transport = transport(self.broker, "tocsin.readings", "tocsin.state")
         clock = Clock(lambda: T0 + self.seconds, lambda: self.seconds)
         log = configure_logging("error")
@@ -39,9 +56,9 @@ class Plant:
         self.daemon = Daemon(config, made, self.transport, log, Metrics(), clock, rest=rest)
         self.daemon.turn()  # the assignment
 
-    def reads(self, partition, *seconds):
+    def reads(self, partition, *seconds, value=0.2):
         for second in seconds:
-            reading = {"asset": f"pump-{partition}", "ts": T0 + second, "values": {"a": 0.2, "b": 0.2}}
+            reading = {"asset": f"pump-{partition}", "ts": T0 + second, "values": {"a": value, "b": value}}
             self.broker.append(Outgoing("tocsin.readings", json.dumps(reading).encode(), partition=partition))
         self.daemon.turn()
 
@@ -53,6 +70,13 @@ class Plant:
         """Ends of the scored windows of a partition's pump, in s since the start."""
         records = self.broker.log["tocsin.scores", partition]
         return [row["window_end"].timestamp() - T0 for r in records for row in decode_scores(r.value).to_pylist()]
+
+    def events(self):
+        """Incident events, in the order of telling."""
+        return [decode_event(record.value) for record in self.broker.read("tocsin.anomalies")]
+
+    def metric(self, name):
+        return self.daemon.metrics.registry.get_sample_value(name)
 
 
 def test_silent_partition_is_closed_by_the_clock_while_another_is_busy():
@@ -103,6 +127,33 @@ def test_what_follows_a_close_by_the_clock_is_late_or_new_and_never_scored_twice
     plant.passes(IDLE_LIMIT_S + 1)
     plant.reads(0, 8, *range(9, 14))
     assert plant.ends(0) == [3, 5, 7, 9, 11, 13]
+
+
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_delivery_in_doubt_is_neither_lost_nor_repeated(fails):
+    plant = Plant(Doubtful)
+    plant.reads(0, 0, 1, 2, 3)
+    plant.transport.fails = fails
+    plant.reads(0, 4, 5)
+    assert plant.ends(0) == ([3, 5] if fails == "after" else [3])
+    plant.passes(0)
+    plant.reads(0, 6, 7, 8)
+    assert plant.ends(0) == [3, 5, 7]
+    assert plant.metric("tocsin_rewinds_total") == 1
+    assert plant.metric("tocsin_readings_total") == (6 + 3 if fails == "before" else 4 + 3)
+
+
+def test_incident_whose_raise_is_in_doubt_is_told_once():
+    for fails in ("before", "after"):
+        plant = Plant(Doubtful)
+        plant.reads(0, 0, 1, 2, 3)
+        plant.transport.fails = fails
+        plant.reads(0, 4, 5, value=50.0)
+        plant.passes(0)
+        plant.reads(0, 6, 7, value=50.0)
+        plant.reads(0, *range(8, 18))
+        assert [event.transition for event in plant.events()] == ["raised", "cleared"]
+        assert [event.seq for event in plant.events()] == [1, 2]
 
 
 def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_of_it():
