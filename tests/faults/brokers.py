@@ -18,6 +18,7 @@ from tests.faults.stage import Stage
 
 GOES_ON_S = 60.0  # after a fault, until every partition has a new commit
 IN_SYNC_S = 120.0  # after a broker's return, until all copies are equal again
+STEP_WITHIN_S = 10.0  # of a daemon's work in which it ends a transaction
 TELLS_S = 60.0  # until a daemon that cannot go on says so
 
 
@@ -80,7 +81,7 @@ def restored(stage: Stage) -> Iterator[None]:
 @fault(quick={"count": 1}, long={"count": 3})
 def brokers_killed(stage: Stage, count: int) -> None:
     """kill -9 of each broker in turn, the coordinators first: the daemon goes on with the others."""
-    stage.recover()
+    stage.join("one")
     for node, name in nodes(stage, count):
         with restored(stage):
             stage.cluster.kill(node)
@@ -91,7 +92,7 @@ def brokers_killed(stage: Stage, count: int) -> None:
 @fault(quick={"count": 1, "seconds": 15}, long={"count": 3, "seconds": 60})
 def brokers_stopped(stage: Stage, count: int, seconds: float) -> None:
     """SIGSTOP of each broker in turn, coordinators first, which answers no more and closes nothing; then SIGCONT."""
-    stage.recover()
+    stage.join("one")
     for node, name in nodes(stage, count):
         with restored(stage):
             stage.cluster.signal(node, signal.SIGSTOP)
@@ -104,7 +105,7 @@ def brokers_stopped(stage: Stage, count: int, seconds: float) -> None:
 @fault(quick={"count": 1}, long={"count": 3})
 def brokers_restarted(stage: Stage, count: int) -> None:
     """Each broker shut down in order and started again, one after the other: an upgrade of the cluster."""
-    stage.recover()
+    stage.join("one")
     for node, name in nodes(stage, count):
         with restored(stage):
             stage.cluster.stop(node)
@@ -115,7 +116,7 @@ def brokers_restarted(stage: Stage, count: int) -> None:
 @fault(quick={"count": 1, "seconds": 5}, long={"count": 3, "seconds": 20})
 def broker_out_of_reach(stage: Stage, count: int, seconds: float) -> None:
     """Connections to one broker are reset, then refused, then answer no more; the cluster itself is well."""
-    stage.recover()
+    stage.join("one")
     for node, name in nodes(stage, count):
         stage.proxy.reset(node)
         goes_on(stage, f"{name}: connections reset")
@@ -129,27 +130,26 @@ def broker_out_of_reach(stage: Stage, count: int, seconds: float) -> None:
 @fault(quick={"count": 1, "delay_s": 0.3}, long={"count": 3, "delay_s": 1.0})
 def broker_is_slow(stage: Stage, count: int, delay_s: float) -> None:
     """Every frame to and from one broker takes longer, coordinators first: slower, and nothing else."""
-    stage.recover()
+    stage.join("one")
     for node, name in nodes(stage, count):
         stage.proxy.delay(delay_s, node)
         goes_on(stage, f"{name} slow by {delay_s:g} s")
         stage.proxy.delay(0.0, node)
 
 
-@fault(quick={"times": 1}, long={"times": 3})
+@fault(quick={"times": 1}, long={"times": 5})
 def commit_held_back(stage: Stage, times: int) -> None:
-    """EndTxn alone reaches the broker only after the daemon gave it up: it must not count for what comes then."""
-    daemon = stage.recover()
-    for _ in range(times):
-        told = len(daemon.events("retrying"))
+    """EndTxn alone is held back until the daemon gave it up, or has begun again: it must not count for what is new."""
+    daemon = stage.join("one")
+    for released_at in ("rewinding", "assigned") * times:
         hold = stage.proxy.hold(Api.END_TXN, client=stage.client())
-        if not hold.waits.wait(10):
-            stage.proxy.release(hold)
-            stage.note("END_TXN was not seen")
+        if not hold.waits.wait(STEP_WITHIN_S):
+            stage.note("no transaction was seen")
             return
-        until(lambda: len(daemon.events("retrying")) > told, "the daemon gives the commit up", daemon, within_s=90)  # noqa: B023
+        told = len(daemon.events(released_at))
+        until(lambda: len(daemon.events(released_at)) > told, f"the daemon is {released_at}", daemon, within_s=90)  # noqa: B023
         stage.proxy.release(hold)
-        goes_on(stage, "EndTxn released")
+        goes_on(stage, f"EndTxn released when the daemon was {released_at}")
 
 
 @contextlib.contextmanager
@@ -176,7 +176,7 @@ def disk_full(*processes: int) -> Iterator[Callable[[], None]]:
 @fault(quick={"all_at_once": (True,)}, long={"all_at_once": (False, True)})
 def broker_disk_full(stage: Stage, all_at_once: tuple[bool, ...]) -> None:
     """The disk of a broker is full, then those of all: the daemon stalls, says so, and goes on when there is room."""
-    daemon = stage.recover()
+    daemon = stage.join("one")
     for every in all_at_once:
         full = [node for node, _ in nodes(stage, 3 if every else 1)]
         with restored(stage), disk_full(*(stage.cluster.pid(node) for node in full)):
@@ -195,7 +195,7 @@ def broker_disk_full(stage: Stage, all_at_once: tuple[bool, ...]) -> None:
 @fault(quick={"seconds": 5}, long={"seconds": 30})
 def daemon_disk_full(stage: Stage, seconds: float) -> None:
     """The disk with the daemon's log and snapshots is full: it works on, or leaves, and loses nothing."""
-    daemon = stage.recover()
+    daemon = stage.join("one")
     with disk_full(daemon.process.pid):
         time.sleep(seconds)
         if works(daemon):
@@ -205,7 +205,7 @@ def daemon_disk_full(stage: Stage, seconds: float) -> None:
         return
     stage.note(f"the daemon left with exit code {daemon.process.returncode}: {daemon.text[-200:]!r}")
     stage.killed()
-    stage.recover()
+    stage.join("one")
 
 
 def works(daemon: DaemonProcess) -> bool:
