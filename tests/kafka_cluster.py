@@ -110,16 +110,15 @@ class KafkaCluster:
         for node, process in zip(nodes, formatting, strict=True):
             if process.wait(START_TIMEOUT_S):
                 raise RuntimeError((self._folders[node] / "format.log").read_text())
+        self.start(*nodes)
+        return self
+
+    def start(self, *nodes: int) -> None:
+        """Start nodes that were killed or stopped, and return when each answers: without a majority none does."""
         for node in nodes:
             self._launch(node)
         for node in nodes:
             self._await_answer(node)
-        return self
-
-    def start(self, node: int) -> None:
-        """Start a node that was killed or stopped, and return when it answers."""
-        self._launch(node)
-        self._await_answer(node)
 
     def _launch(self, node: int) -> None:
         self._processes[node] = self._java(node, "broker.log", "kafka.Kafka", self._settings(node))

@@ -4,7 +4,7 @@ import contextlib
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
@@ -71,10 +71,10 @@ def restored(stage: Stage) -> Iterator[None]:
         yield
     finally:
         stage.proxy.mend()
-        for node in range(len(stage.cluster.ports)):
+        every = range(len(stage.cluster.ports))
+        for node in every:
             stage.cluster.signal(node, signal.SIGCONT)
-            if not stage.cluster.runs(node):
-                stage.cluster.start(node)
+        stage.cluster.start(*(node for node in every if not stage.cluster.runs(node)))
         await_copies(stage)
 
 
@@ -139,7 +139,7 @@ def broker_is_slow(stage: Stage, count: int, delay_s: float) -> None:
 
 @fault(quick={"times": 1}, long={"times": 5})
 def commit_held_back(stage: Stage, times: int) -> None:
-    """EndTxn alone is held back until the daemon gave it up, or has begun again: it must not count for what is new."""
+    """EndTxn alone is held back until the daemon gave it up or has begun again: it must not count for what is new."""
     daemon = stage.join("one")
     for released_at in ("rewinding", "assigned") * times:
         hold = stage.proxy.hold(Api.END_TXN, client=stage.client())
@@ -147,49 +147,52 @@ def commit_held_back(stage: Stage, times: int) -> None:
             stage.note("no transaction was seen")
             return
         told = len(daemon.events(released_at))
-        until(lambda: len(daemon.events(released_at)) > told, f"the daemon is {released_at}", daemon, within_s=90)  # noqa: B023
+        again = lambda: len(daemon.events(released_at)) > told  # noqa: B023, E731
+        until(again, f"the daemon is {released_at}", daemon, within_s=90)
         stage.proxy.release(hold)
         goes_on(stage, f"EndTxn released when the daemon was {released_at}")
 
 
 @contextlib.contextmanager
-def disk_full(*processes: int) -> Iterator[Callable[[], None]]:
-    """Nothing that these processes write to a file fits any more (RLIMIT_FSIZE); call what is given to end it.
+def disk_full(*processes: int) -> Iterator[None]:
+    """Nothing that these processes write to a file fits any more (RLIMIT_FSIZE).
 
     A write fails as on a full disk, with EFBIG for ENOSPC, and no right to mount a small one is needed.
     """
-    before = [resource.prlimit(process, resource.RLIMIT_FSIZE) for process in processes]
-
-    def free() -> None:
-        for process, limits in zip(processes, before, strict=True):
+    before = [(process, resource.prlimit(process, resource.RLIMIT_FSIZE)) for process in processes]
+    for process, (_, most) in before:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (1, most))
+    try:
+        yield
+    finally:
+        for process, limits in before:
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(process, resource.RLIMIT_FSIZE, limits)
 
-    for process, (_, most) in zip(processes, before, strict=True):
-        resource.prlimit(process, resource.RLIMIT_FSIZE, (1, most))
-    try:
-        yield free
-    finally:
-        free()
 
-
-@fault(quick={"all_at_once": (True,)}, long={"all_at_once": (False, True)})
-def broker_disk_full(stage: Stage, all_at_once: tuple[bool, ...]) -> None:
+@fault(quick={"counts": (3,)}, long={"counts": (1, 3)})
+def broker_disk_full(stage: Stage, counts: tuple[int, ...]) -> None:
     """The disk of a broker is full, then those of all: the daemon stalls, says so, and goes on when there is room."""
     daemon = stage.join("one")
-    for every in all_at_once:
-        full = [node for node, _ in nodes(stage, 3 if every else 1)]
-        with restored(stage), disk_full(*(stage.cluster.pid(node) for node in full)):
-            if every:
-                told = len(daemon.events("retrying"))
-                began = time.monotonic()
-                until(lambda: len(daemon.events("retrying")) > told, "the stall is told", daemon, within_s=TELLS_S)  # noqa: B023
-                stage.note(f"told after {time.monotonic() - began:.1f} s")
-            else:
-                goes_on(stage, "one disk full")
-            for node in full:
+    for count in counts:
+        full = [node for node, _ in nodes(stage, count)]
+        with restored(stage):
+            with disk_full(*(stage.cluster.pid(node) for node in full)):
+                if count == 1:
+                    goes_on(stage, "one disk full")
+                else:
+                    tells(stage, daemon)
+            for node in full:  # a broker that cannot write ends by itself, sooner or later
                 stage.cluster.kill(node)
         goes_on(stage, "room again")
+
+
+def tells(stage: Stage, daemon: DaemonProcess) -> None:
+    """Wait until a daemon that cannot go on says why."""
+    told = lambda: len(daemon.events("retrying")) + len(daemon.events("rewinding"))  # noqa: E731
+    before, began = told(), time.monotonic()
+    until(lambda: told() > before, "the stall is told", daemon, within_s=TELLS_S)
+    stage.note(f"the stall is told after {time.monotonic() - began:.1f} s")
 
 
 @fault(quick={"seconds": 5}, long={"seconds": 30})
