@@ -25,7 +25,7 @@ START_WITHIN_S = 20.0
 TAKEOVER_LIMIT_S = SESSION_TIMEOUT_S + TRANSACTION_TIMEOUT_S + 15.0
 
 
-@fault(quick={"kills": 2}, long={"kills": 100}, short={"kills": 2})
+@fault(alone=False, quick={"kills": 2}, long={"kills": 100}, short={"kills": 2})
 def killed_at_random(stage: Stage, kills: int) -> None:
     """kill -9 at a random moment, and the same instance started again."""
     dice = random.Random(11)
@@ -36,7 +36,7 @@ def killed_at_random(stage: Stage, kills: int) -> None:
         stage.recover()
 
 
-@fault(quick={"rounds": 1}, long={"rounds": 9})
+@fault(alone=False, quick={"rounds": 1}, long={"rounds": 9})
 def killed_at_each_step(stage: Stage, rounds: int) -> None:
     """kill -9 as each request of a transaction is sent, and again as its response comes; started again each time."""
     never: set[Api] = set()
@@ -68,7 +68,7 @@ def killed_at(stage: Stage, api: Api, when: When) -> bool:
     return passed
 
 
-@fault(quick={"times": 1}, long={"times": 6})
+@fault(alone=False, quick={"times": 1}, long={"times": 6})
 def killed_and_taken_over(stage: Stage, times: int) -> None:
     """kill -9 amid a transaction and not started again: the other daemon goes on with every partition."""
     stage.recover("one")
@@ -101,7 +101,7 @@ def took_over(stage: Stage, other: str) -> None:
     stage.note(f"taken over in {seconds:.1f} s")
 
 
-@fault(quick={"seconds": 30}, long={"seconds": 300})
+@fault(alone=False, quick={"seconds": 30}, long={"seconds": 300})
 def joining_and_leaving(stage: Stage, seconds: float) -> None:
     """Three daemons, of which every 5 s one joins, leaves or is killed."""
     dice, changes = random.Random(5), int(seconds / 5)
@@ -112,7 +112,7 @@ def joining_and_leaving(stage: Stage, seconds: float) -> None:
         instance = dice.choice(["one", "two", "three"])
         if instance not in stage.running:
             stage.run(instance)
-        elif dice.random() < 0.3:
+        elif dice.random() < 0.3 or not stage.running[instance].events("started"):
             stage.kill(instance)
         else:
             stage.leave(instance)
@@ -120,6 +120,7 @@ def joining_and_leaving(stage: Stage, seconds: float) -> None:
 
 
 @fault(
+    alone=False,
     quick={"variants": [("END_TXN", "two")]},
     long={"variants": list(itertools.product(["PRODUCE", "TXN_OFFSET_COMMIT", "END_TXN", ""], ["two", ""]))},
 )
@@ -159,7 +160,7 @@ def stopped_at(stage: Stage, step: str, other: str) -> None:
     stage.recovered(time.monotonic() - woken, RECOVERY_LIMIT_S, "going on after SIGCONT")
 
 
-@fault(quick={"times": 1}, long={"times": 20}, short={"times": 1})
+@fault(alone=False, quick={"times": 1}, long={"times": 20}, short={"times": 1})
 def asked_to_leave(stage: Stage, times: int) -> None:
     """SIGTERM under load: leaves within 10 s with exit code 0, and no transaction of it is open then."""
     dice = random.Random(3)
