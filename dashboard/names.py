@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monitor.config import Detector
 from monitor.errors import InvalidModel
-from monitor.modelfile import METADATA_KEY, MODEL_FILE, parse_metadata, resolve_model
+from monitor.modelfile import METADATA_KEY, MODEL_FILE, ModelMetadata, parse_metadata, resolve_model
 
 RETRY_S = 30.0
 
@@ -48,13 +48,21 @@ class ChannelNames:
             return ()
         try:
             exact = Path(model) / version / MODEL_FILE
-            return read_names(exact if version and exact.is_file() else resolve_model(model))
+            if version and exact.is_file():
+                return names_of(read_metadata(exact))
+            current = read_metadata(resolve_model(model))
+            return names_of(current) if version in ("", current.version) else ()
         except (InvalidModel, OSError, ValueError):
             return ()
 
 
-def read_names(file: Path) -> tuple[ChannelName, ...]:
-    """Channels of a model file, from its metadata alone; raises InvalidModel, OSError or ValueError."""
+def names_of(metadata: ModelMetadata) -> tuple[ChannelName, ...]:
+    """Names and units of a model's channels."""
+    return tuple(ChannelName(channel.name, channel.unit) for channel in metadata.channels)
+
+
+def read_metadata(file: Path) -> ModelMetadata:
+    """What a model file says of itself; raises InvalidModel, OSError or ValueError."""
     import onnx  # here, since most pages of most installations are drawn before a name is needed
     from google.protobuf.message import DecodeError
 
@@ -63,4 +71,4 @@ def read_names(file: Path) -> tuple[ChannelName, ...]:
     except DecodeError as error:
         raise ValueError(str(error)) from None
     text = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY, "")
-    return tuple(ChannelName(channel.name, channel.unit) for channel in parse_metadata(text).channels)
+    return parse_metadata(text)

@@ -104,9 +104,16 @@ def _extend(policy: Policy, state: AlarmState, window: Window, channels: tuple[C
     known = state.incident
     if known is None:
         return Incident(window.end - policy.stride_ns, window.end, window, channels)
-    if window.score > known.peak.score:
+    if exceeds(window, known.peak):
         return replace(known, last_over=window.end, peak=window, channels=channels)
     return replace(known, last_over=window.end)
+
+
+def exceeds(window: Window, peak: Window) -> bool:
+    """Whether a window is higher than the peak so far: by its score, or by its p-value where the models differ."""
+    if window.model_version == peak.model_version:
+        return window.score > peak.score
+    return window.p_value < peak.p_value
 
 
 def _decide(policy: Policy, state: AlarmState, window: Window) -> tuple[AlarmState, Transition | None]:

@@ -8,10 +8,11 @@ from functools import partial
 from monitor.columns import AssetTable
 from monitor.config import Asset, Config, Detector
 from monitor.errors import InvalidConfiguration
-from monitor.pipeline import Pipeline, Watch
+from monitor.pipeline import Pipeline
 from monitor.records import Decoder
 from monitor.routes import Routes
 from monitor.scoring import Model, load_model
+from monitor.serving import Watch
 
 MAX_LATE_BUCKETS = 100_000  # that a line of buckets keeps open for late readings
 

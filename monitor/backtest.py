@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.recording import Recording
 from monitor.routes import UNWATCHED
+from monitor.serving import ModelFault, merged
 from monitor.state import Position
 from monitor.wire import SCORES_SCHEMA, SCORES_SCHEMA_WITH_EXPECTED, IncidentEvent, scores_batch
 
@@ -35,6 +36,7 @@ class Summary:
     windows_not_scored: int = 0
     incidents: int = 0
     unwatched: int = 0
+    faults: list[ModelFault] = field(default_factory=list)
 
 
 def outputs(assembly: Assembly, recording: Recording, topic: str, partitions: int) -> Iterator[Output]:
@@ -122,6 +124,7 @@ def _count(summary: Summary, output: Output, events: list[IncidentEvent]) -> Non
     summary.windows += output.counts.windows
     summary.windows_not_scored += output.counts.windows_not_scored
     summary.unwatched += output.counts.unwatched
+    summary.faults = merged(summary.faults + output.faults)
     summary.incidents += sum(event.transition == "raised" for event in events)
 
 

@@ -197,6 +197,12 @@ def backtest(
     )
     if done.unwatched:
         typer.echo(f"{done.unwatched} readings are of assets that no detector watches", err=True)
+    for fault in done.faults:
+        typer.echo(
+            f"{fault.windows} windows have no score: model version '{fault.version}' of detector '{fault.detector}' "
+            f"gave none that is finite {fault.detail}".rstrip(),
+            err=True,
+        )
 
 
 @app.command(epilog="**Example:** `tocsin demo --headless --seconds 60`")

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -52,8 +52,9 @@ class Daemon:
         clock: Clock | None = None,
         deadletter_limit: int = 1_048_576,
         rest: Callable[[], None] = lambda: None,
+        follow: Callable[[Output], None] = lambda output: None,
     ) -> None:
-        """`rest` is called in the first moment without work after much of it."""
+        """`rest` is called in the first moment without work after much of it, `follow` after every step."""
         self.metrics = metrics or Metrics()
         self._config = config
         self._assembly = assembly
@@ -64,6 +65,7 @@ class Daemon:
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
         self._rest, self._worked = rest, 0
+        self._follow = follow
         self._undelivered = 0  # deliveries in a row that failed
         self._doubtful = False  # whether what is held is ahead of what is committed
         self._stop = threading.Event()
@@ -105,6 +107,7 @@ class Daemon:
         started = self._clock.monotonic()
         decoded = [(each, self._assembly.decoder.decode(each)) for each in messages]
         output = self._step(decoded)
+        self._follow(output)
         self._worked += output.counts.readings
         if not messages and self._worked > REST_AFTER:
             self._rest()
@@ -252,12 +255,12 @@ class Daemon:
         metrics.windows.inc(counts.windows)
         metrics.not_scored.inc(counts.windows_not_scored)
         metrics.over.inc(counts.windows_over_limit)
-        metrics.faults.inc(counts.model_faults)
         metrics.batch_s.observe(took)
         metrics.assets.set(len(self._assembly.decoder.assets.names))
         lag = self._tell_lag(decoded)
-        if counts.model_faults:
-            self._log.error("model_fault", windows=counts.model_faults)
+        for fault in output.faults:
+            metrics.faults.labels(fault.detector).inc(fault.windows)
+            self._log.error("model_fault", **asdict(fault))
         self._log.info(
             "batch",
             partitions=len(output.positions),

@@ -1,13 +1,12 @@
 """State of one input partition: a window store and alarm states per detector, stream time, and its position."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Policy, Transition, Window, step
+from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 from monitor.columns import AssetTable, Columns, take
 from monitor.errors import InvalidReading
@@ -102,6 +101,10 @@ class PartitionState:
     def names(self, number: int, rows: Ints) -> list[str]:
         """Names of the assets in these rows (n,) of a detector."""
         return list(map(self._detectors[number].names.__getitem__, rows.tolist()))
+
+    def follow(self, number: int, rules: Watching) -> None:
+        """Go on by other rules of a detector, on the same grid: its model was replaced."""
+        self._detectors[number].rules = rules
 
     # -------------------------------------------------------------------------------------------- readings
 
@@ -228,11 +231,12 @@ class PartitionState:
     # ------------------------------------------------------------------------------------- alarms and state
 
     def step_alarms(
-        self, number: int, ends: Ints, scored: ScoredWindows, model_version: str
+        self, number: int, ends: Ints, scored: ScoredWindows, versions: tuple[str, str]
     ) -> list[tuple[str, Transition]]:
         """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
 
-        ends: (n,) of the scored windows, in time order for each row. Returns assets with their transitions.
+        ends: (n,) of the scored windows, in time order for each row; versions: of the model in service and of the
+        one before it. Returns assets with their transitions.
         """
         detector, rows = self._detectors[number], scored.row
         active = detector.restless[: len(detector.names)].copy()
@@ -244,9 +248,10 @@ class PartitionState:
             before = detector.alarms.get(row, AlarmState())
             if before.at_rest and not over:
                 continue
-            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), model_version)
-            peak = before.incident.peak.score if before.incident else -math.inf
-            highest = over and window.score > peak  # of others nobody asks what contributed
+            version = versions[int(scored.before[place])]
+            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), version)
+            incident = before.incident
+            highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
             channels = _contributions(detector.rules.channels, scored, place) if highest else ()
             after, transition = step(detector.rules.policy, before, window, channels)
             detector.alarms[row] = after

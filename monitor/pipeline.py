@@ -4,56 +4,27 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, field
-from functools import cache, partial
+from dataclasses import astuple, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
-from monitor.alarms import Policy, Transition, policy
+from monitor.alarms import Transition
 from monitor.arrays import Ints
-from monitor.calibration import Limits, limits, p_values
 from monitor.columns import AssetTable, Columns
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState, Watching
 from monitor.routes import Routes
-from monitor.scored import ScoredWindows, observed_share, recent_mean
-from monitor.scoring import Floats, Score
+from monitor.scored import ScoredWindows, observed_share
+from monitor.scoring import Floats
+from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
 from monitor.windows import Sink
 from monitor.wire import Scores
 
 TopicPartition = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """A detector in service: its name, its model, and the rules that the configuration gives it.
-
-    `buffer` makes room for a batch of windows where the model reads them best.
-    """
-
-    detector: str
-    metadata: ModelMetadata
-    score: Score
-    buffer: Callable[[], Floats]
-    alarm_budget_per_day: float = 1.0
-    on_delay_s: float = 0.0
-    off_delay_s: float = 0.0
-    deadband: float = 2.0
-    publish_expected: bool = False
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Outputs of the graph that every window needs."""
-        return ("score", "channel_score", *(["reconstruction"] if self.publish_expected else []))
-
-    def policy(self) -> Policy:
-        """Limits from the model's calibration and the alarm budget, delays in windows."""
-        meta = self.metadata
-        limit = limits(meta.calibration, meta.windows_per_day, self.alarm_budget_per_day, self.deadband)
-        return policy(limit, meta.period_ms * 1_000_000 * meta.stride, self.on_delay_s, self.off_delay_s)
 
 
 @dataclass(slots=True)
@@ -79,7 +50,6 @@ class Counts:
     windows: int = 0
     windows_not_scored: int = 0
     windows_over_limit: int = 0
-    model_faults: int = 0
 
 
 @dataclass(slots=True)
@@ -91,6 +61,7 @@ class Output:
     state: list[tuple[TopicPartition, StateKey, StateEntry]] = field(default_factory=list)
     positions: dict[TopicPartition, Position] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+    faults: list[ModelFault] = field(default_factory=list)
 
     def __add__(self, later: "Output") -> "Output":
         """Both outputs as one; positions are the later ones."""
@@ -100,44 +71,8 @@ class Output:
             self.state + later.state,
             self.positions | later.positions,
             Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
+            merged(self.faults + later.faults),
         )
-
-
-def score_windows(
-    watch: Watch, limit: Limits, partition: Ints, row: Ints, bucket: Ints, windows: Floats, counts: Counts
-) -> ScoredWindows:
-    """Score and calibrate a batch of windows (B, W, C); those with too little observed are left out.
-
-    What was seen and expected is worked out for all windows where it is published, else for those over the limit.
-    """
-    enough = observed_share(windows) >= watch.metadata.min_observed
-    counts.windows += len(windows)
-    if not enough.all():
-        counts.windows_not_scored += len(windows) - int(enough.sum())
-        partition, row, bucket, windows = partition[enough], row[enough], bucket[enough], windows[enough]
-    score, channel_score, *rest = watch.score(windows, watch.outputs)
-    p = p_values(watch.metadata.calibration, score)
-    over = np.isfinite(score) & (p <= limit.raise_p)
-    stride = watch.metadata.stride
-    seen = expected = np.full_like(channel_score, np.nan)
-    if rest:
-        seen, expected = recent_mean(windows, stride), recent_mean(rest[0], stride)
-    elif over.any():
-        seen, expected = seen.copy(), seen.copy()
-        seen[over] = recent_mean(windows[over], stride)
-        expected[over] = recent_mean(watch.score(windows[over], ("reconstruction",))[0], stride)
-    return ScoredWindows(partition, row, bucket, score, p, over, channel_score, seen, expected)
-
-
-def sound_windows(parts: Sequence[ScoredWindows], counts: Counts) -> ScoredWindows:
-    """All windows of the parts, less those without a finite score: these are a fault of the model."""
-    scored = ScoredWindows.joined(parts)
-    sound = np.isfinite(scored.score) & np.isfinite(scored.channel_score).all(axis=1)
-    if not sound.all():
-        counts.model_faults += len(sound) - int(sound.sum())
-        scored = scored.part(sound)
-    counts.windows_over_limit += int(scored.over.sum())
-    return scored
 
 
 class Pipeline:
@@ -153,11 +88,9 @@ class Pipeline:
         idle_limit_s: float = 300.0,
     ) -> None:
         """`routes` numbers detectors as `watches` does."""
-        self.watches = list(watches)
         self.assets = assets
         self.partitions: dict[TopicPartition, PartitionState] = {}
-        # Made when a detector closes its first window, and used again for every batch.
-        self._buffers = [cache(watch.buffer) for watch in watches]
+        self._serving = [Serving(watch) for watch in watches]
         self._watching = [
             Watching(
                 watch.detector,
@@ -176,6 +109,33 @@ class Pipeline:
     def revoke(self, where: TopicPartition) -> None:
         """Let a partition go, windows and alarm state with it."""
         self.partitions.pop(where, None)
+
+    def serve(self, number: int, watch: Watch) -> None:
+        """Put another model into a detector's service from the next step on; the one so far is kept behind it.
+
+        Raises InvalidModel where it needs other windows than those that are being filled.
+        """
+        self._serving[number].serve(watch)
+        self._follow(number)
+
+    def fall_back(self, number: int) -> bool:
+        """Put the model before a detector's back into service from the next step on; whether there was one."""
+        fell = self._serving[number].fall_back()
+        self._follow(number)
+        return fell
+
+    def _follow(self, number: int) -> None:
+        """Windows and alarms go on, by the limits and channels of the model that is in service now."""
+        serving = self._serving[number]
+        channels = tuple(serving.watch.metadata.channels)
+        rules = replace(self._watching[number], policy=serving.policy, channels=channels)
+        self._watching[number] = rules
+        for partition in self.partitions.values():
+            partition.follow(number, rules)
+
+    def recent(self, number: int) -> Floats:
+        """Some of the newest windows that a detector scored (B, W, C), a copy; any thread may ask."""
+        return self._serving[number].recent.windows()
 
     def step(self, batches: dict[TopicPartition, tuple[Columns, int]]) -> Output:
         """Process each partition's readings, given with the position after them."""
@@ -201,39 +161,28 @@ class Pipeline:
     ) -> Output:
         """Close windows of each partition, score them in batches over all, step the alarms, collect the state."""
         partitions = [self.partitions[where] for where in touched]
-        scored: list[list[ScoredWindows]] = [[] for _ in self.watches]
+        scored: list[list[ScoredWindows]] = [[] for _ in self._serving]
         gathers = [
-            Gather(buffer, partial(self._score, number, scored[number], output.counts))
-            for number, buffer in enumerate(self._buffers)
+            Gather(serving.buffer, partial(score_windows, serving, scored[number], output.counts))
+            for number, serving in enumerate(self._serving)
         ]
         for number, partition in enumerate(partitions):
             close(partition, [gather.sink(number) for gather in gathers])
         for number, gather in enumerate(gathers):
             gather.flush()
             if scored[number]:
-                self._tell(number, partitions, sound_windows(scored[number], output.counts), output)
+                self._tell(number, partitions, ScoredWindows.joined(scored[number]), output)
         for partition in partitions:
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
             output.positions[partition.where] = partition.position()
         return output
 
-    def _score(
-        self,
-        number: int,
-        scored: list[ScoredWindows],
-        counts: Counts,
-        partition: Ints,
-        row: Ints,
-        bucket: Ints,
-        windows: Floats,
-    ) -> None:
-        watch, limits = self.watches[number], self._watching[number].policy.limits
-        scored.append(score_windows(watch, limits, partition, row, bucket, windows, counts))
-
     def _tell(self, number: int, partitions: list[PartitionState], scored: ScoredWindows, output: Output) -> None:
-        """Scores of one detector, partition by partition, and what they change of the alarms."""
-        watch, rules = self.watches[number], self._watching[number]
-        limits = rules.policy.limits
+        """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
+        serving, rules = self._serving[number], self._watching[number]
+        output.counts.windows_over_limit += int(scored.over.sum())
+        output.faults += serving.take_faults()
+        versions = serving.versions()
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
         for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
             if low == high:
@@ -241,28 +190,30 @@ class Pipeline:
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
             names = partition.names(number, mine.row)
-            output.scores.append((partition.where, _scores(watch, limits, names, window_end, mine)))
-            for asset, transition in partition.step_alarms(number, window_end, mine, watch.metadata.version):
-                output.transitions.append(Told(*partition.where, asset, watch.detector, limits.score, transition))
+            output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
+            for asset, transition in partition.step_alarms(number, window_end, mine, versions):
+                limit = serving.limit(transition.window.model_version != versions[0])
+                output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
+
+
+def score_windows(
+    serving: Serving,
+    scored: list[ScoredWindows],
+    counts: Counts,
+    partition: Ints,
+    row: Ints,
+    bucket: Ints,
+    windows: Floats,
+) -> None:
+    """Score a batch of windows (B, W, C), less those with too little observed, and add them to `scored`."""
+    enough = observed_share(windows) >= serving.watch.metadata.min_observed
+    counts.windows += len(windows)
+    if not enough.all():
+        counts.windows_not_scored += len(windows) - int(enough.sum())
+        partition, row, bucket, windows = partition[enough], row[enough], bucket[enough], windows[enough]
+    scored.append(serving.score(partition, row, bucket, windows))
 
 
 def _grid(metadata: ModelMetadata, allowed_lateness_s: float, idle_limit_s: float) -> Grid:
     lateness, idle = round(allowed_lateness_s * 1e9), round(idle_limit_s * 1e9)
     return Grid(metadata.period_ms * 1_000_000, metadata.window, metadata.stride, lateness, idle)
-
-
-def _scores(watch: Watch, limit: Limits, names: Sequence[str], window_end: Ints, mine: ScoredWindows) -> Scores:
-    """What goes to `tocsin.scores` of these windows."""
-    told = mine if watch.publish_expected else None
-    return Scores(
-        watch.detector,
-        watch.metadata.version,
-        names,
-        window_end,
-        mine.score,
-        mine.p_value.astype(np.float32),
-        np.full(len(names), limit.score, np.float32),
-        mine.channel_score,
-        told.seen if told else None,
-        told.expected if told else None,
-    )

@@ -8,7 +8,8 @@ memory if they lie in a buffer of the model's, and back comes only what was aske
 import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -105,6 +106,32 @@ def most_in_a_call(provider: str, threads: int, values: int) -> int:
     return max(CALL_VALUES * (threads or os.cpu_count() or 1) // values, 1)
 
 
+_limit = threading.local()  # the run options of calls by this thread
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Runs of graphs by this thread end after so many seconds, with InvalidModel: a loop in one may have no end."""
+    options = _limit.options = onnxruntime.RunOptions()
+    timer = threading.Timer(seconds, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if options.terminate:
+            raise InvalidModel(f"it has not ended within {seconds:g} s") from None
+        raise
+    finally:
+        timer.cancel()
+        del _limit.options
+
+
+def run_options() -> Any:
+    """What a run of a graph by this thread is limited by, None where it is not."""
+    return getattr(_limit, "options", None)
+
+
 def scorer(proto: Any, start: Open, shapes: dict[str, tuple[int, ...]], most: int) -> Score:
     """The call that scores, with at most `most` windows in one run; `shapes` are the outputs' without B.
 
@@ -133,7 +160,7 @@ def _run(session: Any, windows: Floats, results: dict[str, Floats]) -> None:
     binding.bind_cpu_input(INPUT, windows)
     for name, result in results.items():
         binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(result))
-    session.run_with_iobinding(binding)
+    session.run_with_iobinding(binding, run_options())
 
 
 def pruned(proto: Any, outputs: frozenset[str]) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.arrays import Bools, Ints
+from monitor.arrays import Bools, Ints, segment_bounds, shifted
 from monitor.lines import Floats
 
 
@@ -19,7 +19,8 @@ class ScoredWindows:
 
     partition: (n,) its number in the step, rising; row: (n,) the asset's there; bucket: (n,) the last one; score,
     p_value, over the limit: (n,); channel_score: (n, C); seen and expected: (n, C), each channel's mean over the
-    window's last `stride` buckets, NaN where not worked out.
+    window's last `stride` buckets, NaN where not worked out; before: (n,) whether not the model in service but the
+    one before it gave all this.
     """
 
     partition: Ints
@@ -31,8 +32,9 @@ class ScoredWindows:
     channel_score: Floats
     seen: Floats
     expected: Floats
+    before: Bools
 
-    def part(self, which: slice | Bools) -> "ScoredWindows":
+    def part(self, which: slice | Bools | Ints) -> "ScoredWindows":
         """Some of the windows."""
         return ScoredWindows(*(getattr(self, field.name)[which] for field in fields(self)))
 
@@ -42,6 +44,22 @@ class ScoredWindows:
         if len(parts) == 1:
             return parts[0]
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def sound(self) -> Bools:
+        """Which windows have finite scores (n,)."""
+        result: Bools = np.isfinite(self.score) & np.isfinite(self.channel_score).all(axis=1)
+        return result
+
+    def turns(self) -> Ints:
+        """How often the model has changed along each asset's windows (n,): even numbers are the one in service."""
+        order = np.argsort(self.row, kind="stable")
+        first, last = segment_bounds(self.row[order])
+        before = self.before[order].astype(np.int64)
+        changed = before != shifted(before, first, np.zeros_like(first))
+        total = np.cumsum(changed)
+        turns = np.empty_like(total)
+        turns[order] = total - np.repeat((total - changed)[first], last - first + 1)
+        return turns
 
 
 def observed_share(windows: Floats) -> NDArray[np.float64]:

@@ -3,11 +3,14 @@
 Shapes: windows (B, W, C) float32, NaN where missing -> score (B,), channel_score (B, C), reconstruction (B, W, C).
 """
 
+import hashlib
 import math
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +32,8 @@ class Model:
 
     `buffer(n)` is memory for n windows, (n, W, C) float32, its content undefined. Any array can be scored; a leading
     slice of a buffer is scored fastest. Ordinary memory does for the CPU, and is what a model made by hand has.
-    More than `batch` windows at a time are no faster.
+    More than `batch` windows at a time are no faster. `digest` is the file's SHA-256 in hexadecimal: models with the
+    same one are the same; a model made by hand has none.
     """
 
     metadata: ModelMetadata
@@ -37,6 +41,7 @@ class Model:
     score: Score
     buffer: Callable[[int], Floats] = None  # type: ignore[assignment]  # never None once it is made
     batch: int = 2**31
+    digest: str = ""
 
     def __post_init__(self) -> None:
         """Give a model that names no memory of its own the ordinary kind."""
@@ -52,16 +57,28 @@ def load_model(path: str | os.PathLike[str], provider: str = "auto", threads: in
     is 'cuda' and the device cannot be used.
     """
     file = resolve_model(path)
-    try:
-        if (size := file.stat().st_size) > MAX_FILE_BYTES:
-            raise InvalidModel(f"{file}: it has {size} bytes; ONNX allows {MAX_FILE_BYTES}")
-        data = file.read_bytes()
-    except OSError as error:
-        raise InvalidModel(f"{file}: {error.strerror or error}") from None
+    data = _read(file)
     try:
         return _model(data, provider, threads, device)
     except InvalidModel as error:
         raise InvalidModel(f"{file}: {error}") from None
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """`Model.digest` of what `load_model` would load now; raises InvalidModel where there is no file to read."""
+    return hashlib.sha256(_read(resolve_model(path))).hexdigest()
+
+
+def _read(file: Path) -> bytes:
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidModel(f"{file}: it is no file")  # to read a pipe would take as long as its writer likes
+        if found.st_size > MAX_FILE_BYTES:
+            raise InvalidModel(f"{file}: it has {found.st_size} bytes; ONNX allows {MAX_FILE_BYTES}")
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidModel(f"{file}: {error.strerror or error}") from None
 
 
 def _model(data: bytes, provider: str, threads: int, device: int) -> Model:
@@ -77,7 +94,8 @@ def _model(data: bytes, provider: str, threads: int, device: int) -> Model:
     score = runtime.scorer(proto, start, shapes, batch)
     for outputs in (("score", "channel_score"), ("reconstruction",)):  # so that no window at night waits for these
         score(np.zeros((1, *window), np.float32), outputs)
-    return Model(metadata, chosen, score, lambda count: allocate((count, *window)), batch)
+    digest = hashlib.sha256(data).hexdigest()
+    return Model(metadata, chosen, score, lambda count: allocate((count, *window)), batch, digest)
 
 
 def _verify_graph(data: bytes) -> tuple[Any, ModelMetadata]:
@@ -160,7 +178,7 @@ def _warm_up(session: Any, metadata: ModelMetadata) -> dict[str, tuple[int, ...]
     windows[1:, :, 0] = np.nan
     windows[2] = np.nan
     try:
-        found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: windows}), strict=True))
+        found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: windows}, runtime.run_options()), strict=True))
     except Exception as error:
         raise InvalidModel(f"the graph does not run: {str(error)[:300]}") from None
     shapes = {

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,7 @@ from monitor.assembly import assemble, load_models
 from monitor.config import Config
 from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
 from monitor.errors import FatalError, RetriableError
+from monitor.following import Following
 from monitor.process import rest, settle
 from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
@@ -36,10 +38,14 @@ def serve(config: Config) -> None:
         transport = connect(config, log, stopped)
         if transport is None:
             return
-        most = limit(config)
-        daemon = Daemon(config, assemble(config, models), transport, log, metrics, deadletter_limit=most, rest=rest)
+        most, assembly = limit(config), assemble(config, models)
+        following = Following(config, assembly, log, metrics, partial(timed, histogram=metrics.inference_s))
+        daemon = Daemon(
+            config, assembly, transport, log, metrics,
+            deadletter_limit=most, rest=rest, follow=following.between_steps,
+        )  # fmt: skip
         stopped.tell(daemon.stop)
-        with telemetry(config, daemon) as address:
+        with telemetry(config, daemon) as address, following:
             log.info(
                 "started",
                 version=__version__,

@@ -99,6 +99,13 @@ class Scoring(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[int, Meta(ge=0)], Meta(description="Threads of one model call; 0: as many as there are cores.")
     ] = 1
     max_batch: Annotated[Count, Meta(description="Most windows in one model call.")] = 4096
+    follow_s: Annotated[
+        Delay,
+        Meta(description="How often models' pointers and files are looked at for another one; 0: at start only."),
+    ] = 5.0
+    slowest_ms: Annotated[
+        Above0, Meta(description="A new model that takes longer for a window, on average of recent ones, is refused.")
+    ] = 10.0
 
 
 class Detector(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

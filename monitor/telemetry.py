@@ -25,7 +25,11 @@ EVENTS = {
     "batch": "One step: readings, windows, incidents, dead letters, lag and times.",
     "refill_cut": "Retention has deleted readings that open windows need: those windows stay partly empty.",
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
-    "model_fault": "A model gave NaN or infinity for some windows: they are not scored.",
+    "model_fault": "A model gave NaN or infinity for some windows, or its call failed: they are not scored, but for "
+    "those that the model before it could score.",
+    "model_refused": "A model that a pointer or file names is not taken, and why; the one in service stays.",
+    "model_rolled_back": "A model failed in service where the one before it did not: that one serves again.",
+    "model_serves": "Another model has taken over, from this step on.",
     "retrying": "A call to the broker failed and is tried again.",
     "rewinding": "A delivery failed or may have: work since the committed position is done again.",
     "waiting_for_topics": "The broker lacks topics; work begins when they are created.",
@@ -48,7 +52,17 @@ class Metrics:
         self.windows = Counter("tocsin_windows", "Windows closed", registry=r)
         self.not_scored = Counter("tocsin_windows_not_scored", "Windows with too little observed", registry=r)
         self.over = Counter("tocsin_windows_over_limit", "Windows scored over their limit", registry=r)
-        self.faults = Counter("tocsin_model_faults", "Windows for which a model gave no finite score", registry=r)
+        self.faults = Counter(
+            "tocsin_model_faults", "Windows for which a model gave no finite score", ["detector"], registry=r
+        )
+        self.refused = Counter(
+            "tocsin_model_refused", "Models that were to serve and were not taken", ["detector"], registry=r
+        )
+        self.swaps = Counter("tocsin_model_swaps", "Models that took over", ["detector"], registry=r)
+        self.rollbacks = Counter(
+            "tocsin_model_rollbacks", "Models that failed in service and gave way to the one before", ["detector"],
+            registry=r,
+        )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
         self.rewinds = Counter("tocsin_rewinds", "Deliveries that failed and whose work is done again", registry=r)

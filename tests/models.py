@@ -80,16 +80,88 @@ def graph(window=4, channels=2):
     )
 
 
-def write_model(directory: Path, meta: ModelMetadata | None = None, edit=lambda proto: None) -> Path:
-    """Write a model directory `directory/name` with version 1 in service; `edit` may break the file first."""
+def write_version(directory: Path, meta: ModelMetadata | None = None, edit=lambda proto: None) -> Path:
+    """Write the file of one version, `directory/name/version/model.onnx`; `edit` may break it first."""
     meta = meta or metadata()
     proto = helper.make_model(
         graph(meta.window, len(meta.channels)), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
     )
     helper.set_model_props(proto, {METADATA_KEY: encode_metadata(meta)})
     edit(proto)
-    root = directory / meta.name
-    (root / meta.version).mkdir(parents=True, exist_ok=True)
-    onnx.save(proto, root / meta.version / "model.onnx")
-    (root / "current").write_text(meta.version + "\n")
-    return root
+    file = directory / meta.name / meta.version / "model.onnx"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(proto, file)
+    return file
+
+
+def write_model(directory: Path, meta: ModelMetadata | None = None, edit=lambda proto: None) -> Path:
+    """Write a model directory `directory/name` with this version in service."""
+    version = write_version(directory, meta, edit).parent
+    (version.parent / "current").write_text(version.name + "\n")
+    return version.parent
+
+
+# Edits of a good model's graph: what follows its own score, called "plain", and gives the one that is told.
+
+
+def _after_score(proto, *nodes, **constants):
+    """Insert nodes that make "score" of "plain"; of what an edit before this one made, where there was one."""
+    graph = proto.graph
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["plainer" if name == "plain" else name for name in names]
+    place = next(i for i, node in enumerate(graph.node) if "score" in node.output)
+    graph.node[place].output[0] = "plain"
+    rest = list(graph.node[place + 1 :])
+    del graph.node[place + 1 :]
+    graph.node.extend([*nodes, *rest])
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+
+
+def scaled(factor):
+    """An edit: scores are so many times as high."""
+    node = helper.make_node("Mul", ["plain", "factor"], ["score"])
+    return lambda proto: _after_score(proto, node, factor=np.float32(factor))
+
+
+def giving(value, above):
+    """An edit: a window that would score higher than `above` scores `value`."""
+    nodes = [
+        helper.make_node("Greater", ["plain", "above"], ["high"]),
+        helper.make_node("Where", ["high", "value", "plain"], ["score"]),
+    ]
+    return lambda proto: _after_score(proto, *nodes, above=np.float32(above), value=np.float32(value))
+
+
+def raising(above):
+    """An edit: a call with a window that would score higher than `above` fails, by an index that is out of range."""
+    nodes = [
+        helper.make_node("Greater", ["plain", "above"], ["high"]),
+        helper.make_node("Cast", ["high"], ["times"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["times"], ["row"], keepdims=0),
+        helper.make_node("Gather", ["none", "row"], ["nothing"]),
+        helper.make_node("Add", ["plain", "nothing"], ["score"]),
+    ]
+    return lambda proto: _after_score(proto, *nodes, above=np.float32(above), none=np.zeros(1, np.float32))
+
+
+def looping(times):
+    """An edit: every call adds nothing to the scores so many times over."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["sum", "none"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
+        ],
+    )
+    node = helper.make_node("Loop", ["times", "yes", "plain"], ["score"], body=body)
+    return lambda proto: _after_score(proto, node, times=np.int64(times), yes=np.array(True), none=np.float32(0))

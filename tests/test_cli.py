@@ -14,7 +14,7 @@ from typer.main import get_command
 from monitor.broker import free_port
 from monitor.cli import app, main
 from tests.e2e.site import tocsin
-from tests.models import write_model
+from tests.models import giving, metadata, write_model
 
 COMMANDS = sorted(get_command(app).commands)
 DETECTOR = '[[detectors]]\nname = "d"\nmodel = "plain"\nassets = ["*"]\n'
@@ -164,3 +164,19 @@ def test_without_a_command_the_help_is_shown() -> None:
     told = tocsin()
     assert "Usage" in told.stdout + told.stderr
     assert all(command in told.stdout + told.stderr for command in COMMANDS)
+
+
+def test_backtest_says_what_its_model_could_not_score(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(folder)
+    write_model(folder, metadata(min_observed=0.0), giving(np.nan, above=1.0))
+    second = np.arange(40)
+    value = pa.array(np.where(second < 20, 0.0, 9.0))
+    ts = pa.array(second * 1000, pa.timestamp("ms", "UTC"))
+    pq.write_table(pa.table({"ts": ts, "a": value, "b": value}), folder / "loud.parquet")
+    told = call("backtest loud.parquet --model plain")
+    scored = pq.read_table(folder / "backtest" / "scores.parquet").num_rows
+    windows = int(told.stdout.split(" windows")[0].split()[-1])
+    assert 0 < scored < windows
+    assert f"{windows - scored} windows have no score: model version '1' of detector 'backtest'" in told.stderr

@@ -134,6 +134,12 @@ def test_channels_have_the_names_and_units_of_the_model_file(tmp_path: Path) -> 
     assert names.of("pumps", "7", 3)[0].name == "channel 1"
 
 
+def test_channels_of_another_version_have_no_names_rather_than_wrong_ones(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    names = ChannelNames((Detector(name="pumps", model=str(model), assets=("*",)),))
+    assert names.of("pumps", "6", 8)[0].name == "channel 1"
+
+
 def test_a_model_file_that_appears_later_is_found(tmp_path: Path) -> None:
     now = [0.0]
     detector = Detector(name="pumps", model=str(tmp_path / "pumps"), assets=("*",))

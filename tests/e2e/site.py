@@ -58,6 +58,10 @@ guarantee = "{guarantee}"
 client = "{client}"
 {delivery}
 
+[scoring]
+follow_s = {follow_s}
+slowest_ms = {slowest_ms}
+
 [telemetry]
 port = 0
 
@@ -185,6 +189,7 @@ class Site:
         defaults = {
             "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python",
             "max_message_bytes": 100_000, "delivery": "",
+            "follow_s": 5, "slowest_ms": 10,
             "guarantee": "exactly-once" if self.exactly_once else "at-least-once",
         }  # fmt: skip
         file.write_text(
@@ -276,12 +281,19 @@ class Site:
 
     def scores(self) -> list[tuple[tuple[str, int], float]]:
         """((asset, window end in s after the start), score) of each scored window, as often as it was published."""
+        return [(where, score) for where, score, _ in self.versioned_scores()]
+
+    def versioned_scores(self) -> list[tuple[tuple[str, int], float, str]]:
+        """The scores with the version of the model that gave them."""
         rows = [
             row
             for record in self.records(self.config.topics.scores)
             for row in decode_scores(record.value).to_pylist()
         ]
-        return [((row["asset"], round(row["window_end"].timestamp()) - T0), row["score"]) for row in rows]
+        ends = [round(row["window_end"].timestamp()) - T0 for row in rows]
+        return [
+            ((row["asset"], end), row["score"], row["model_version"]) for row, end in zip(rows, ends, strict=True)
+        ]
 
     def windows(self) -> set[tuple[str, int]]:
         """The windows that were scored."""

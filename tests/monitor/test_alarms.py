@@ -132,9 +132,18 @@ def test_peak_channels_and_version_are_those_of_the_highest_window():
     seen = []
     for i, score in enumerate([4.0, 9.0, 9.0, 5.0]):
         channels = (Contribution(f"c{i}", 1.0),)
-        state, _ = step(rules(), state, window(10 * (i + 1), score=score, version=f"v{i}"), channels)
+        state, _ = step(rules(), state, window(10 * (i + 1), score=score, version="v0"), channels)
         seen.append((state.incident.peak.end, state.incident.peak.model_version, state.incident.channels[0].channel))
-    assert seen == [(10, "v0", "c0"), (20, "v1", "c1"), (20, "v1", "c1"), (20, "v1", "c1")]
+    assert seen == [(10, "v0", "c0"), (20, "v0", "c1"), (20, "v0", "c1"), (20, "v0", "c1")]
+
+
+def test_windows_of_different_models_are_compared_by_their_p_values():
+    windows = [Window(10, 50.0, 1e-4, "1"), Window(20, 2.0, 1e-3, "2"), Window(30, 3.0, 1e-9, "2")]
+    state, peaks = AlarmState(), []
+    for each in windows:
+        state, _ = step(rules(), state, each)
+        peaks.append(state.incident.peak.end)
+    assert peaks == [10, 10, 30]
 
 
 def test_a_new_incident_knows_nothing_of_the_last():

@@ -12,6 +12,7 @@ from monitor.config import Config, parse
 from monitor.errors import InvalidConfiguration, InvalidModel
 from monitor.pipeline import Counts, score_windows
 from monitor.scoring import Model
+from monitor.serving import Serving
 from monitor.state import Close, Position, StateEntry, StateKey
 from tests import models
 
@@ -122,12 +123,12 @@ def test_state_of_more_assets_than_are_allowed_does_not_keep_a_partition_from_st
 @pytest.mark.parametrize("present", range(1, 11))
 def test_window_with_exactly_the_least_share_observed_is_scored(present):
     model = models.model(channels=("a",), window=10, min_observed=present / 10)
-    rules = watch(configuration().detectors[0], model, most=2)
+    serving = Serving(watch(configuration().detectors[0], model, most=2))
     windows = np.full((2, 10, 1), np.nan, np.float32)
     windows[0, :present], windows[1, : present - 1] = 0.5, 0.5
-    where, counts = np.arange(2), Counts()
-    scored = score_windows(rules, rules.policy().limits, where, where, where, windows, counts)
-    assert (scored.row.tolist(), counts.windows_not_scored) == ([0], 1)
+    where, counts, scored = np.arange(2), Counts(), []
+    score_windows(serving, scored, counts, where, where, where, windows)
+    assert ([part.row.tolist() for part in scored], counts.windows_not_scored) == ([[0]], 1)
 
 
 @pytest.mark.parametrize("output", ["score", "channel_score"])
@@ -141,5 +142,6 @@ def test_window_without_finite_scores_is_a_fault_and_rings_nothing(output, value
 
     found = run(Model(models.metadata(), "none", score), *[9.0] * 20)
     assert found.counts.windows > 5
-    assert found.counts.model_faults == found.counts.windows - found.counts.windows_not_scored
+    [fault] = found.faults
+    assert fault.windows == found.counts.windows - found.counts.windows_not_scored
     assert (found.scores, found.transitions, found.counts.windows_over_limit) == ([], [], 0)

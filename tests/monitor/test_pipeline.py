@@ -128,7 +128,7 @@ def test_model_that_gives_nan_is_a_fault_of_the_model_and_never_normal():
     )
     made = started(assemble(config, {"d": broken}))
     output, _ = feed(made, [wide("pump-1", second, 0.2, 0.6) for second in range(8)])
-    assert output.counts.model_faults == 3
+    assert [(fault.detector, fault.version, fault.windows) for fault in output.faults] == [("d", "1", 3)]
     assert output.scores == []
 
 

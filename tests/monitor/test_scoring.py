@@ -1,6 +1,8 @@
 """Model files: the good one is served, and one that breaks the contract is refused with the clause that it breaks."""
 
+import hashlib
 import json
+import os
 
 import numpy as np
 import onnx
@@ -18,7 +20,7 @@ from monitor.modelfile import (
     set_current,
 )
 from monitor.scored import recent_mean
-from monitor.scoring import load_model
+from monitor.scoring import digest_of, load_model
 from tests import models
 
 WINDOWS = np.array([[[1, -2], [3, np.nan], [0, 0], [np.nan, 4]], np.full((4, 2), np.nan)], np.float32)
@@ -110,6 +112,14 @@ def test_refusal_says_nothing_on_the_screen_either(tmp_path, capfd, provider):
     assert capfd.readouterr() == ("", "")
 
 
+def test_digest_is_that_of_the_file_and_tells_models_apart(tmp_path):
+    one = models.write_model(tmp_path / "one")
+    other = models.write_model(tmp_path / "other", models.metadata(version="2"))
+    expected = hashlib.sha256((one / "1" / "model.onnx").read_bytes()).hexdigest()
+    assert load_model(one).digest == digest_of(one) == expected
+    assert digest_of(other) == load_model(other).digest != expected
+
+
 def test_unknown_keys_of_the_metadata_are_ignored(tmp_path):
     path = models.write_model(tmp_path, edit=with_metadata(lambda document: document.update(later={"x": 1})))
     assert load_model(path).metadata == models.metadata()
@@ -148,6 +158,13 @@ def test_file_larger_than_onnx_allows_is_refused_without_reading_it(tmp_path):
     with (tmp_path / "model.onnx").open("wb") as file:
         file.truncate(2**40)
     assert "it has 1099511627776 bytes" in refusal(tmp_path / "model.onnx")
+
+
+def test_pipe_in_place_of_a_file_is_refused_without_waiting_for_its_writer(tmp_path):
+    (tmp_path / "1").mkdir()
+    os.mkfifo(tmp_path / "1" / "model.onnx")
+    (tmp_path / "current").write_text("1")
+    assert "it is no file" in refusal(tmp_path)
 
 
 def test_missing_metadata_is_refused(tmp_path):

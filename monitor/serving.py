@@ -1,0 +1,271 @@
+"""Models in service: a batch of windows through a detector's model, and through the one before it where that fails.
+
+Shapes as in `monitor.windows`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitor.alarms import Policy, policy
+from monitor.arrays import Ints
+from monitor.calibration import limits, p_values
+from monitor.errors import InvalidModel
+from monitor.modelfile import ModelMetadata
+from monitor.scored import ScoredWindows, recent_mean
+from monitor.scoring import Floats, Score
+from monitor.wire import Scores
+
+RECENT_WINDOWS, RECENT_VALUES = 256, 131_072  # most that is kept of what a detector scored, for trying models out
+RECENT_OF_A_CALL = 16  # windows: copying these costs less than a hundredth of scoring a call's
+FAILURES_AT_MOST = 64  # of calls with parts of a batch: two windows in it that no call survives are still found
+SAYS_AT_MOST = 300  # characters of what a model call raised
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A detector in service: its name, its model, and the rules that the configuration gives it.
+
+    `buffer` makes room for a batch of windows where the model reads them best.
+    """
+
+    detector: str
+    metadata: ModelMetadata
+    score: Score
+    buffer: Callable[[], Floats]
+    alarm_budget_per_day: float = 1.0
+    on_delay_s: float = 0.0
+    off_delay_s: float = 0.0
+    deadband: float = 2.0
+    publish_expected: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Outputs of the graph that every window needs."""
+        return ("score", "channel_score", *(["reconstruction"] if self.publish_expected else []))
+
+    def policy(self) -> Policy:
+        """Limits from the model's calibration and the alarm budget, delays in windows."""
+        meta = self.metadata
+        limit = limits(meta.calibration, meta.windows_per_day, self.alarm_budget_per_day, self.deadband)
+        return policy(limit, meta.period_ms * 1_000_000 * meta.stride, self.on_delay_s, self.off_delay_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFault:
+    """Windows that a model gave no finite score for, how many of them the one before it scored, what a call raised.
+
+    There are none where only their reconstruction failed: they are scored, and what was expected is not known.
+    """
+
+    detector: str
+    version: str
+    windows: int
+    rescued: int = 0
+    detail: str = ""
+
+
+def merged(faults: Iterable[ModelFault]) -> list[ModelFault]:
+    """Faults of one model as one, with what was raised first."""
+    found: dict[tuple[str, str], ModelFault] = {}
+    for fault in faults:
+        key = fault.detector, fault.version
+        known = found.get(key, ModelFault(*key, 0))
+        windows, rescued = known.windows + fault.windows, known.rescued + fault.rescued
+        found[key] = ModelFault(*key, windows, rescued, known.detail or fault.detail)
+    return list(found.values())
+
+
+class Recent:
+    """Some of the newest windows that a detector scored, bounded in number and memory."""
+
+    def __init__(self, metadata: ModelMetadata) -> None:
+        shape = metadata.window, len(metadata.channels)
+        most = min(RECENT_WINDOWS, RECENT_VALUES // (shape[0] * shape[1]))
+        self._kept = np.empty((max(most, 1), *shape), np.float32)
+        self._count = 0
+
+    def add(self, windows: Floats) -> None:
+        """Keep the last few of a call's windows (B, W, C)."""
+        most = len(self._kept)
+        newest = windows[-min(RECENT_OF_A_CALL, most) :]
+        self._kept[(self._count + np.arange(len(newest))) % most] = newest
+        self._count += len(newest)
+
+    def windows(self) -> Floats:
+        """A copy of what is kept (B, W, C). Another thread may ask while windows are added."""
+        return self._kept[: self._count].copy()
+
+
+class Serving:
+    """A detector's model in service, and the one before it, which scores what that cannot."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch, self.policy = watch, watch.policy()
+        self.recent = Recent(watch.metadata)
+        self.faults: list[ModelFault] = []
+        self._before: tuple[Watch, Policy] | None = None
+        self._buffer: Floats | None = None
+
+    def buffer(self) -> Floats:
+        """Room for a batch of windows; made when the first window is closed, and used again for every batch."""
+        if self._buffer is None:
+            self._buffer = self.watch.buffer()
+        return self._buffer
+
+    def serve(self, watch: Watch) -> None:
+        """Put another model into service and keep the one so far; raises InvalidModel if it needs other windows."""
+        refuse_other_windows(self.watch.metadata, watch.metadata)
+        self._before = self.watch, self.policy
+        self.watch, self.policy, self._buffer = watch, watch.policy(), None
+
+    def fall_back(self) -> bool:
+        """Put the model before the one in service back and forget the other; whether there was one."""
+        if self._before is None:
+            return False
+        (self.watch, self.policy), self._before, self._buffer = self._before, None, None
+        return True
+
+    def score(self, partition: Ints, row: Ints, bucket: Ints, windows: Floats) -> ScoredWindows:
+        """Score and calibrate a batch of windows (B, W, C); those without a finite score are left out, as a fault."""
+        self.recent.add(windows)
+        found, said = _score(self.watch, self.policy, partition, row, bucket, windows)
+        sound = found.sound()
+        if sound.all() and not said:
+            return found
+        kept, failed, rescued = found.part(sound), ~sound, 0
+        if self._before is not None and failed.any():
+            again, _ = _score(*self._before, partition[failed], row[failed], bucket[failed], windows[failed])
+            again.before[:] = True
+            good = again.sound()
+            places = np.concatenate([np.flatnonzero(sound), np.flatnonzero(failed)[good]])
+            kept, rescued = ScoredWindows.joined([kept, again.part(good)]).part(np.argsort(places)), int(good.sum())
+        meta = self.watch.metadata
+        self.faults.append(ModelFault(self.watch.detector, meta.version, int(failed.sum()), rescued, said))
+        return kept
+
+    def take_faults(self) -> list[ModelFault]:
+        """The faults since the last call."""
+        faults, self.faults = merged(self.faults), []
+        return faults
+
+    def versions(self) -> tuple[str, str]:
+        """Version of the model in service, and of the one before it (its own where there is none)."""
+        before = self._before[0] if self._before else self.watch
+        return self.watch.metadata.version, before.metadata.version
+
+    def limit(self, before: bool) -> float:
+        """The score that is the limit of the model in service, or of the one before it."""
+        chosen = self._before[1] if self._before and before else self.policy
+        return chosen.limits.score
+
+    def tell(self, names: Sequence[str], window_end: Ints, scored: ScoredWindows) -> list[Scores]:
+        """What goes to `tocsin.scores` of a partition's windows: one record for each model, nearly always one.
+
+        Where models took turns along an asset's windows there are more: over the records these rise in time.
+        """
+        if not scored.before.any():
+            return [self._tell(names, window_end, scored, False)]
+        turns, told = scored.turns(), []
+        for turn in np.unique(turns).tolist():
+            mine = np.flatnonzero(turns == turn)
+            told.append(
+                self._tell(
+                    [names[place] for place in mine.tolist()], window_end[mine], scored.part(mine), turn % 2 == 1
+                )
+            )
+        return told
+
+    def _tell(self, names: Sequence[str], window_end: Ints, scored: ScoredWindows, before: bool) -> Scores:
+        expected = self.watch.publish_expected
+        return Scores(
+            self.watch.detector,
+            self.versions()[before],
+            names,
+            window_end,
+            scored.score,
+            scored.p_value.astype(np.float32),
+            np.full(len(names), self.limit(before), np.float32),
+            scored.channel_score,
+            scored.seen if expected else None,
+            scored.expected if expected else None,
+        )
+
+
+def _score(
+    watch: Watch, policy: Policy, partition: Ints, row: Ints, bucket: Ints, windows: Floats
+) -> tuple[ScoredWindows, str]:
+    """Score and calibrate a batch of windows (B, W, C), with NaN where the model fails; and what its call raised.
+
+    What was seen and expected is worked out for all windows where it is published, else for those over the limit.
+    """
+    (score, channel_score, *rest), said = _called(watch, windows)
+    p = p_values(watch.metadata.calibration, score)
+    over = np.isfinite(score) & (p <= policy.limits.raise_p)
+    stride = watch.metadata.stride
+    seen = expected = np.full_like(channel_score, np.nan)
+    if rest:
+        seen, expected = recent_mean(windows, stride), recent_mean(rest[0], stride)
+    elif over.any():
+        seen, expected = seen.copy(), seen.copy()
+        seen[over] = recent_mean(windows[over], stride)
+        try:
+            expected[over] = recent_mean(watch.score(windows[over], ("reconstruction",))[0], stride)
+        except Exception as error:
+            said = _words(error)
+    before = np.zeros(len(windows), np.bool_)
+    return ScoredWindows(partition, row, bucket, score, p, over, channel_score, seen, expected, before), said
+
+
+def _called(watch: Watch, windows: Floats) -> tuple[Sequence[Floats], str]:
+    """The outputs for these windows (B, W, C), NaN where the model's call fails; and what it raised.
+
+    A call that fails is made again with each half of its windows: one of them may be the cause, or their number.
+    """
+    try:
+        return watch.score(windows, watch.outputs), ""
+    except Exception as error:  # ONNX Runtime's own classes share no root; whatever it is, the model is at fault
+        said = _words(error)
+    count, length, channels = windows.shape
+    shapes = {"score": (), "channel_score": (channels,), "reconstruction": (length, channels)}
+    results = [np.full((count, *shapes[name]), np.nan, np.float32) for name in watch.outputs]
+    parts, failures = _halves(0, count), 1
+    while parts:
+        first, last = parts.pop()
+        try:
+            found = watch.score(windows[first:last], watch.outputs)
+        except Exception:
+            failures += 1
+            parts += _halves(first, last) if failures < FAILURES_AT_MOST else []
+        else:
+            for result, each in zip(results, found, strict=True):
+                result[first:last] = each
+    return results, said
+
+
+def _halves(first: int, last: int) -> list[tuple[int, int]]:
+    middle = (first + last) // 2
+    return [(first, middle), (middle, last)] if first < middle else []
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:SAYS_AT_MOST]
+
+
+def refuse_other_windows(serves: ModelMetadata, candidate: ModelMetadata) -> None:
+    """Raise InvalidModel where a model needs other windows than the one in service: these are being filled."""
+    for what in ("period_ms", "window", "stride", "channel_names"):
+        now, then = getattr(serves, what), getattr(candidate, what)
+        if now != then:
+            raise InvalidModel(
+                f"{what}: {_few(then)}; in service: {_few(now)}. Another shape needs new windows: "
+                "restart the daemon to take it"
+            )
+
+
+def _few(value: object) -> str:
+    """A length, or some names, for a sentence."""
+    if not isinstance(value, tuple):
+        return str(value)
+    return ", ".join(value[:8]) + (", ..." if len(value) > 8 else "")
