@@ -1,6 +1,6 @@
 """All faults: what is imported here is run."""
 
-from tests.faults import daemons, inputs, soak
+from tests.faults import daemons, inputs, modelfiles, soak
 from tests.faults.runner import FAULTS
 
-__all__ = ["FAULTS", "daemons", "inputs", "soak"]
+__all__ = ["FAULTS", "daemons", "inputs", "modelfiles", "soak"]
