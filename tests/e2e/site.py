@@ -188,7 +188,8 @@ class Site:
         file = self.folder / f"{instance_id}.toml"
         defaults = {
             "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python",
-            "max_message_bytes": 100_000, "delivery": "", "follow_s": 5, "slowest_ms": 10,
+            "max_message_bytes": 100_000, "delivery": "",
+            "follow_s": 5, "slowest_ms": 10,
             "guarantee": "exactly-once" if self.exactly_once else "at-least-once",
         }  # fmt: skip
         file.write_text(

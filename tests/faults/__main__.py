@@ -10,9 +10,11 @@ from pathlib import Path
 from tests.bench.children import ended_in_order
 from tests.faults import report
 from tests.faults.catalogue import FAULTS
-from tests.faults.runner import Fault, Form, run
+from tests.faults.runner import Fault, Form, run, run_all
 from tests.faults.stage import Result, ground
 from tests.kafka_cluster import kafka_home
+
+LANES = 2  # of faults side by side in the shorter forms, where much of the time is waiting
 
 
 def arguments() -> argparse.Namespace:
@@ -39,15 +41,19 @@ def main() -> None:
     home = kafka_home()
     if home is None:
         raise SystemExit("Apache Kafka is missing: set KAFKA_HOME to a folder with libs/")
-    began, results = time.monotonic(), list[Result]()
+    began = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(ended_in_order())
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cluster, proxy = stack.enter_context(ground(home, folder / "kafka"))
-        for fault in chosen(options.only, form):
-            result = run(fault, form, cluster, proxy, folder, options.client, keep=options.keep is not None)
+
+        def run_one(fault: Fault) -> Result:
+            return run(fault, form, cluster, proxy, folder, options.client, keep=options.keep is not None)
+
+        def tell(result: Result) -> None:
             print(report.line(result), flush=True)
-            results.append(result)
+
+        results = run_all(chosen(options.only, form), 1 if form == "long" else LANES, run_one, tell)
     if form == "long" and not options.only:
         report.write(report.page(results, options.client, time.monotonic() - began))
     print(report.summary(results))

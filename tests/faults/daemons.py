@@ -10,7 +10,7 @@ from tests.faults.proxy import WHEN, Api, When
 from tests.faults.runner import fault
 from tests.faults.stage import RECOVERY_LIMIT_S, SESSION_TIMEOUT_S, TRANSACTION_TIMEOUT_S, Stage
 
-# What a transaction is made of, in its order; OFFSET_COMMIT is the commit without one.
+# What a transaction is made of, in its order.
 STEPS = (
     Api.INIT_PRODUCER_ID,
     Api.ADD_PARTITIONS_TO_TXN,
@@ -18,14 +18,13 @@ STEPS = (
     Api.ADD_OFFSETS_TO_TXN,
     Api.TXN_OFFSET_COMMIT,
     Api.END_TXN,
-    Api.OFFSET_COMMIT,
 )
 STEP_WITHIN_S = 4.0  # of a daemon's work under load in which such a request comes, if this client sends any
 START_WITHIN_S = 20.0
 TAKEOVER_LIMIT_S = SESSION_TIMEOUT_S + TRANSACTION_TIMEOUT_S + 15.0
 
 
-@fault(quick={"kills": 2}, long={"kills": 100}, short={"kills": 2})
+@fault(alone=False, quick={"kills": 2}, long={"kills": 100})
 def killed_at_random(stage: Stage, kills: int) -> None:
     """kill -9 at a random moment, and the same instance started again."""
     dice = random.Random(11)
@@ -36,14 +35,19 @@ def killed_at_random(stage: Stage, kills: int) -> None:
         stage.recover()
 
 
-@fault(quick={"rounds": 1}, long={"rounds": 9})
-def killed_at_each_step(stage: Stage, rounds: int) -> None:
+@fault(
+    alone=False,
+    quick={"rounds": 1},
+    long={"rounds": 9},
+    short={"rounds": 1, "steps": (Api.TXN_OFFSET_COMMIT, Api.END_TXN)},
+)
+def killed_at_each_step(stage: Stage, rounds: int, steps: tuple[Api, ...] = STEPS) -> None:
     """kill -9 as each request of a transaction is sent, and again as its response comes; started again each time."""
     never: set[Api] = set()
-    for api, when in list(itertools.product(STEPS, WHEN)) * rounds:
+    for api, when in list(itertools.product(steps, WHEN)) * rounds:
         if api not in never and not killed_at(stage, api, when):
             never.add(api)
-    seen = [api.name for api in STEPS if api not in never]
+    seen = [api.name for api in steps if api not in never]
     stage.demand(len(seen) > 1, "no step of a transaction was seen")
     stage.note(f"killed before and after {', '.join(seen)}")
 
@@ -68,14 +72,14 @@ def killed_at(stage: Stage, api: Api, when: When) -> bool:
     return passed
 
 
-@fault(quick={"times": 1}, long={"times": 6})
+@fault(alone=False, quick={"times": 1}, long={"times": 6})
 def killed_and_taken_over(stage: Stage, times: int) -> None:
     """kill -9 amid a transaction and not started again: the other daemon goes on with every partition."""
     stage.recover("one")
     stage.join("two")
     for dying, other in itertools.islice(itertools.cycle([("one", "two"), ("two", "one")]), times):
         stage.progress_everywhere(*stage.running.values())
-        hook = stage.proxy.on(last_step(stage), "before", stage.client(dying), stage.running[dying].process.kill)
+        hook = stage.proxy.on(Api.END_TXN, "before", stage.client(dying), stage.running[dying].process.kill)
         stage.demand(hook.passed.wait(STEP_WITHIN_S), f"'{dying}' delivers")
         stage.killed(dying)
         took_over(stage, other)
@@ -84,12 +88,6 @@ def killed_and_taken_over(stage: Stage, times: int) -> None:
         f"a takeover may take a session timeout of {SESSION_TIMEOUT_S:g} s, a transaction timeout of "
         f"{TRANSACTION_TIMEOUT_S:g} s and 15 s"
     )
-
-
-def last_step(stage: Stage) -> Api:
-    """The request that makes a delivery final."""
-    exactly_once = getattr(stage.config.delivery, "guarantee", "") == "exactly-once"
-    return Api.END_TXN if exactly_once else Api.OFFSET_COMMIT
 
 
 def took_over(stage: Stage, other: str) -> None:
@@ -101,7 +99,7 @@ def took_over(stage: Stage, other: str) -> None:
     stage.note(f"taken over in {seconds:.1f} s")
 
 
-@fault(quick={"seconds": 30}, long={"seconds": 300})
+@fault(alone=False, quick={"seconds": 30}, long={"seconds": 300})
 def joining_and_leaving(stage: Stage, seconds: float) -> None:
     """Three daemons, of which every 5 s one joins, leaves or is killed."""
     dice, changes = random.Random(5), int(seconds / 5)
@@ -112,7 +110,7 @@ def joining_and_leaving(stage: Stage, seconds: float) -> None:
         instance = dice.choice(["one", "two", "three"])
         if instance not in stage.running:
             stage.run(instance)
-        elif dice.random() < 0.3:
+        elif dice.random() < 0.3 or not stage.running[instance].events("started"):
             stage.kill(instance)
         else:
             stage.leave(instance)
@@ -120,6 +118,7 @@ def joining_and_leaving(stage: Stage, seconds: float) -> None:
 
 
 @fault(
+    alone=False,
     quick={"variants": [("END_TXN", "two")]},
     long={"variants": list(itertools.product(["PRODUCE", "TXN_OFFSET_COMMIT", "END_TXN", ""], ["two", ""]))},
 )
@@ -159,7 +158,7 @@ def stopped_at(stage: Stage, step: str, other: str) -> None:
     stage.recovered(time.monotonic() - woken, RECOVERY_LIMIT_S, "going on after SIGCONT")
 
 
-@fault(quick={"times": 1}, long={"times": 20}, short={"times": 1})
+@fault(alone=False, quick={"times": 1}, long={"times": 20}, short={"times": 1})
 def asked_to_leave(stage: Stage, times: int) -> None:
     """SIGTERM under load: leaves within 10 s with exit code 0, and no transaction of it is open then."""
     dice = random.Random(3)

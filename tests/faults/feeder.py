@@ -16,7 +16,7 @@ from monitor.encode import encode_json, partition_of
 from monitor.recording import Recording
 from tests.e2e.site import CHANNELS, T0
 
-SECONDS_AT_ONCE = 5  # of event time, encoded and sent together
+SECONDS_AT_ONCE = 20  # of event time, encoded and sent together: some transactions a second, as under a real load
 Headers = list[tuple[str, bytes]]
 NOT_JSON: tuple[bytes, Headers] = (b"\xff no reading", [("content-type", b"application/json")])
 
@@ -26,7 +26,7 @@ class Feed:
     """What is sent: readings of so many assets, so many a second of wall time, and some messages that are none."""
 
     assets: int = 12
-    rate: float = 1200.0
+    rate: float = 800.0
     poison_share: float = 0.002
     poisons: list[tuple[bytes | None, Headers]] = field(default_factory=lambda: [NOT_JSON])
 

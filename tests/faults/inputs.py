@@ -2,6 +2,7 @@
 
 import io
 import os
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.faults.runner import fault
 from tests.faults.stage import PARTITIONS, Stage
 
 MIB = 1024 * 1024
-RATE = 1000.0  # messages a second
+RATE = 800.0  # messages a second
 LARGEST = 10 * MIB  # that the daemon takes for a reading; the topic takes a little more
 TIME = b'"ts":"2026-01-01T00:00:00Z"'
 MORE_MEMORY = 12 * 16 * MIB  # than before the poison: a batch has 16 MiB, and is held as read, decoded and sent
@@ -61,9 +62,11 @@ def poisons() -> list[tuple[bytes | None, Headers]]:
 
 
 @fault(
+    alone=False,
     quick={"seconds": 6.0},
     long={"seconds": 120.0},
     feed=Feed(rate=RATE, poison_share=0.01, poisons=poisons()),
+    delivery="transaction_timeout_s = 30",
     max_message_bytes=LARGEST,
 )
 def poison(stage: Stage, seconds: float) -> None:
@@ -77,9 +80,8 @@ def poison(stage: Stage, seconds: float) -> None:
     largest = send_largest(stage)
     ends = stage.ends()
     until(lambda: all(at >= ends[p] for p, at in stage.committed().items()), "poison is passed", daemon, within_s=90)
-    until(
-        lambda: sum(stage.committed().values()) >= sum(target.values()), "work goes on", daemon, within_s=seconds + 90
-    )
+    enough = sum(ends.values()) + int(seconds * RATE)
+    until(lambda: sum(stage.committed().values()) >= enough, "work goes on", daemon, within_s=seconds + 90)
     more = memory(daemon.process.pid, "VmHWM") - before
     stage.demand(more < MORE_MEMORY, f"memory rose by {more / MIB:.0f} MiB, at most {MORE_MEMORY / MIB:.0f}")
     stage.note(f"the topic's largest message has {largest:,} bytes; memory rose by at most {more / MIB:.0f} MiB")
@@ -89,10 +91,10 @@ def send_largest(stage: Stage) -> int:
     """Send a message as large as the topic takes, found by the broker's refusal of one byte more; its size."""
     limit = max_message_bytes(stage.config, stage.topics.readings)
     assert limit is not None
-    sizes = range(limit - 80, limit)  # a batch of one record has about 74 bytes around the value
-    accepted = [size for size in sizes if sent(stage, bytes(size))] if sent(stage, bytes(sizes[0])) else []
-    stage.demand(bool(accepted) and accepted[-1] < sizes[-1], "the topic's largest message was not found")
-    return max(accepted, default=0)
+    sizes = range(limit - 100, limit)  # a batch of one record has about 74 bytes around the value
+    refused = bisect_left(sizes, True, key=lambda size: not sent(stage, bytes(size)))
+    stage.demand(0 < refused < len(sizes), "the topic's largest message was not found")
+    return sizes[refused - 1]
 
 
 def sent(stage: Stage, value: bytes) -> bool:
@@ -101,12 +103,12 @@ def sent(stage: Stage, value: bytes) -> bool:
     producer = Producer(
         {"bootstrap.servers": stage.cluster.bootstrap, "message.max.bytes": 10 * len(value), "log_level": 0}
     )
-    producer.produce(
-        stage.topics.readings,
-        value,
-        partition=0,
-        on_delivery=lambda error, _: refused.append(error) if error else None,
-    )
+
+    def told(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    producer.produce(stage.topics.readings, value, partition=0, on_delivery=told)
     producer.flush(30)
     return not refused
 
@@ -117,7 +119,7 @@ def memory(process: int, what: str) -> int:
     return 1024 * int(next(line for line in status.splitlines() if line.startswith(what)).split()[1])
 
 
-@fault(quick={"times": 1}, long={"times": 5})
+@fault(alone=False, quick={"times": 1}, long={"times": 5})
 def retention(stage: Stage, times: int) -> None:
     """Retention deletes readings past the committed position while the daemon is down: it says so and goes on."""
     known, offsets = Reference(stage.config), dict.fromkeys(range(PARTITIONS), 0)

@@ -29,7 +29,7 @@ def consumer(bootstrap: str, **settings: str | int | bool) -> Consumer:
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "auto.offset.reset": "error",
+            "auto.offset.reset": "earliest",
             "log_level": 0,
             "error_cb": lambda error: None,
             "receive.message.max.bytes": 200_000_000,

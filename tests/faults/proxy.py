@@ -37,7 +37,7 @@ When = Literal["before", "after"]  # the broker has the request; the client has 
 WHEN: tuple[When, ...] = ("before", "after")
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Hook:
     """Call once when the next such request of a client is about to pass; the connection is cut after that."""
 
@@ -48,7 +48,7 @@ class Hook:
     passed: threading.Event = field(default_factory=threading.Event)
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Hold:
     """Requests of these kinds wait, all clients' or one's; `waits` is set once one of them does."""
 
@@ -132,7 +132,8 @@ class Proxy:
         """Let go on what was held."""
 
         def release() -> None:
-            self._holds.remove(hold)
+            if hold in self._holds:
+                self._holds.remove(hold)
             hold.free.set()
 
         self._call(release)
@@ -151,16 +152,19 @@ class Proxy:
         """Reset all connections (RST); new ones are welcome."""
         self._call(lambda: self._close(node, reset=True))
 
-    def mend(self) -> None:
-        """End every fault."""
+    def mend(self, clients: str = "") -> None:
+        """End every fault, or hooks and holds of clients whose names begin so."""
 
         def mend() -> None:
-            count = len(self._routes)
-            self._delay_s, self._cut = [0.0] * count, [False] * count
-            for event in (*self._flowing, *(hold.free for hold in self._holds)):
-                event.set()
-            self._holds.clear()
-            self._hooks.clear()
+            for hold in [each for each in self._holds if (each.client or "").startswith(clients)]:
+                self._holds.remove(hold)
+                hold.free.set()
+            self._hooks = [each for each in self._hooks if not each.client.startswith(clients)]
+            if not clients:
+                count = len(self._routes)
+                self._delay_s, self._cut = [0.0] * count, [False] * count
+                for event in self._flowing:
+                    event.set()
 
         self._call(mend)
 

@@ -56,7 +56,7 @@ class Sampler:
         return self.samples
 
 
-@fault(quick={"minutes": 20}, long={"minutes": 480}, feed=None, max_message_bytes=MIB, idle_limit_s=600)
+@fault(alone=False, quick={"minutes": 20}, long={"minutes": 480}, feed=None, max_message_bytes=MIB, idle_limit_s=600)
 def soak(stage: Stage, minutes: int) -> None:
     """1,000 assets at 1 Hz for hours of event time: memory is flat, open files and connections do not grow."""
     sent, total = feed(stage, minutes), sum(stage.ends().values())
@@ -70,11 +70,9 @@ def soak(stage: Stage, minutes: int) -> None:
     stage.demand(growth <= GROWTH_LIMIT, f"memory grew by {growth - 1:.1%}, at most {GROWTH_LIMIT - 1:.0%}")
     stage.demand(last.files <= first.files, f"open files grew from {first.files} to {last.files}")
     stage.demand(last.connections <= first.connections, f"connections from {first.connections} to {last.connections}")
-    stage.note(
-        f"{sent:,} readings in {took:.0f} s; medians of each tenth after the first: "
-        f"{', '.join(f'{each.resident / MIB:.0f}' for each in tenths)} MiB; "
-        f"{first.files} files and {first.connections} connections at first, {last.files} and {last.connections} at last"
-    )
+    stage.note(f"{sent:,} readings in {took:.0f} s; medians of each tenth after the first, in MiB:")
+    stage.note(", ".join(f"{each.resident / MIB:.0f}" for each in tenths))
+    stage.note(f"{last.files:g} open files and {last.connections:g} connections at last, as at first")
 
 
 def feed(stage: Stage, minutes: int) -> int:

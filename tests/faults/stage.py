@@ -18,7 +18,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.reference import Outputs, reference
 from tests.kafka_cluster import KafkaCluster, unique
 
-PARTITIONS = 6
+PARTITIONS = 4
 RECOVERY_LIMIT_S = 15.0  # from a daemon's start to its first new commit
 CATCH_UP_S = 90.0  # until everything is committed that was fed
 SESSION_TIMEOUT_S = 6.0
@@ -55,10 +55,11 @@ class Stage:
         proxy: Proxy,
         folder: Path,
         client: str,
+        alone: bool = True,
         feed: Feed | None = Feed(),  # noqa: B008 - frozen
         **settings: Any,
     ) -> None:
-        self.cluster, self.proxy = cluster, proxy
+        self.cluster, self.proxy, self._alone = cluster, proxy, alone
         self.result = Result("")
         self.failures: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,6 +130,10 @@ class Stage:
         """A daemon's name in its requests, for hooks and holds of the proxy."""
         return f"{self.site.name}.{instance}"
 
+    def mend(self) -> None:
+        """End what was done to the network; only to these daemons, where other stages are on the cluster too."""
+        self.proxy.mend("" if self._alone else self.site.name)
+
     # ------------------------------------------------------------------------------------------ positions
 
     def committed(self) -> dict[int, int]:
@@ -166,7 +171,7 @@ class Stage:
 
     def finish(self) -> Result:
         """Stop feeding, let the daemons reach the end of the log, and hold what is there against what must be."""
-        self.proxy.mend()
+        self.mend()
         self.feeder.stop()
         if not self.running:
             self.run()
@@ -222,7 +227,8 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(Exception):
+        self.mend()
+        with contextlib.suppress(RuntimeError):
             self.feeder.stop(5.0)
         self.witness.stop()
         self._positions.close()
