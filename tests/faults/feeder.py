@@ -64,6 +64,8 @@ class Feeder:
                 "message.timeout.ms": 0,
                 "message.max.bytes": 100_000_000,
                 "linger.ms": 5,
+                "request.timeout.ms": 5000,  # a broker that hangs is given up before the daemon's own limits are due
+                "socket.timeout.ms": 5000,
                 "batch.size": 60_000,  # less than a topic takes: what waited for a broker comes in full batches
                 "log_level": 0,
                 "error_cb": lambda error: None,

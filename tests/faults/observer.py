@@ -34,6 +34,7 @@ def consumer(bootstrap: str, **settings: str | int | bool) -> Consumer:
             "error_cb": lambda error: None,
             "receive.message.max.bytes": 200_000_000,
             "fetch.wait.max.ms": 50,
+            "socket.timeout.ms": 5000,
             "topic.metadata.refresh.interval.ms": 1000,  # a topic that has just been made is not known everywhere
             **settings,
         }
