@@ -71,6 +71,7 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
         assets,
         allowed_lateness_s=rules.allowed_lateness_s,
         idle_limit_s=rules.idle_limit_s,
+        reset_after_s=rules.reset_after_s,
     )
     return Assembly(decoder, pipeline, models)
 

@@ -102,7 +102,7 @@ class AssetTable:
         known = self.codes.get(name)
         if known is not None:
             return known
-        if len(self.names) >= self._max_assets:
+        if self._is_beyond(name):
             raise InvalidReading("too_many_assets", f"{self._max_assets} assets are known already")
         self.codes[name] = code = len(self.names)
         self.names.append(name)
@@ -111,6 +111,13 @@ class AssetTable:
             self._routes = np.concatenate([self._routes, np.zeros_like(self._routes)])
         self._routes[code] = self.routes[code]
         return code
+
+    def codes_of(self, names: Sequence[str]) -> Ints:
+        """Numbers (n,) of the assets with these names, -1 for new ones beyond the limit."""
+        return np.array([-1 if self._is_beyond(name) else self.code(name) for name in names], np.int64)
+
+    def _is_beyond(self, name: str) -> bool:
+        return len(self.names) >= self._max_assets and name not in self.codes
 
     def routes_of(self, codes: Ints) -> Ints:
         """Routes (N,) of the assets with these numbers; any route for a number that is none."""
@@ -177,6 +184,16 @@ def take(columns: Columns, keep: NDArray[np.bool_]) -> Columns:
         columns.code[keep], columns.ts[keep], columns.offset[keep], columns.row[keep],
         blocks, ignored_values=columns.ignored_values, unwatched=columns.unwatched,
     )  # fmt: skip
+
+
+def between(columns: Columns, start: int, end: int) -> Columns:
+    """The readings from one place up to another."""
+    blocks = []
+    for block in columns.blocks:
+        part = slice(*np.searchsorted(block.index, (start, end)).tolist())
+        blocks.append(Block(block.route, block.index[part] - start, block.values[part]))
+    part = slice(start, end)
+    return Columns(columns.code[part], columns.ts[part], columns.offset[part], columns.row[part], blocks)
 
 
 def in_order(columns: Columns, rank: Ints) -> Columns:

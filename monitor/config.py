@@ -54,8 +54,17 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
             raise InvalidConfiguration(f"detectors: the name '{detector.name}' stands twice")
         if not detector.assets and not detector.labels:
             raise InvalidConfiguration(f"detectors: '{detector.name}' needs `assets` or `labels`")
+    if config.input.reset_after_s < config.input.idle_limit_s:
+        raise InvalidConfiguration(
+            f"input.reset_after_s: {config.input.reset_after_s:g} is less than input.idle_limit_s "
+            f"({config.input.idle_limit_s:g}), but an asset is idle before it is reset"
+        )
     detectors = tuple(msgspec.structs.replace(d, model=str(base / d.model)) for d in config.detectors)
-    return msgspec.structs.replace(config, kafka=resolve_secrets(config.kafka, base), detectors=detectors)
+    delivery = config.delivery
+    if delivery.snapshots is not None:
+        delivery = msgspec.structs.replace(delivery, snapshots=str(base / delivery.snapshots))
+    kafka = resolve_secrets(config.kafka, base)
+    return msgspec.structs.replace(config, kafka=kafka, delivery=delivery, detectors=detectors)
 
 
 def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:

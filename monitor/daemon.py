@@ -16,6 +16,7 @@ from monitor.config import Config
 from monitor.errors import RetriableError
 from monitor.pipeline import Output
 from monitor.publish import Publisher
+from monitor.snapshots import Snapshots
 from monitor.state import Position, StateEntry, StateKey, decode_entry, decode_key
 from monitor.telemetry import Metrics
 from monitor.transport import Outgoing, TopicPartition, Transport
@@ -62,6 +63,7 @@ class Daemon:
         self._log = log
         self._clock = clock or Clock()
         self._publisher = Publisher(config, deadletter_limit)
+        self._snapshots = Snapshots(config, assembly, log, self._clock.monotonic)
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
         self._rest, self._worked = rest, 0
@@ -88,8 +90,11 @@ class Daemon:
         try:
             while not self._stop.is_set():
                 self.turn()
+            if not self._doubtful:
+                self._snapshots.save(self._assembly.pipeline.partitions, now=True)
         finally:
             self._transport.close()
+            self._snapshots.close()
             self._log.info("stopped")
 
     def turn(self) -> Output:
@@ -133,15 +138,18 @@ class Daemon:
         first, end = bounds
         position = position or Position(first, first)
         low = min(max(position.low, first), end)
-        if low > position.low:
-            self._log.warning("refill_cut", partition=where[1], needed=position.low, first=first)
         offset = max(min(position.offset, end), low)
-        position = Position(offset, low, position.stream)
-        self._assembly.pipeline.assign(where, position, self._state(entries))
-        self._transport.start(where, position.low)
+        needed, position = position.low, Position(offset, low, position.stream)
+        rebuilt = self._snapshots.restore(where, position, None)
+        if rebuilt is None and low > needed:
+            self._log.warning("refill_cut", partition=where[1], needed=needed, first=first)
+        self._assembly.pipeline.assign(where, position, self._state(entries), rebuilt)
+        self._transport.start(where, rebuilt.offset if rebuilt else low)
         self._last_record[where] = self._clock.monotonic()
         self.metrics.assigned.set(len(self._last_record))
-        self._log.info("assigned", partition=where[1], offset=position.offset, low=position.low)
+        self._log.info(
+            "assigned", partition=where[1], offset=offset, low=low, snapshot=rebuilt.offset if rebuilt else None
+        )
 
     def _state(self, entries: Any) -> list[tuple[StateKey, StateEntry]]:
         """Entries of the state topic that can be read; another version's or a stranger's are skipped and told."""
@@ -159,7 +167,7 @@ class Daemon:
             return
         for where in list(self._last_record):
             self._assign(where)
-        self._doubtful = False
+        self._doubtful = self._stop.is_set()  # an assignment may have been given up
 
     def _revoke(self, where: TopicPartition) -> None:
         self._assembly.pipeline.revoke(where)
@@ -199,6 +207,7 @@ class Daemon:
         outputs = [letter for m, c in decoded for letter in self._publisher.dead_letters(m, c.dead)]
         outputs += self._publisher.outputs(output)
         if self._send(outputs, self._publisher.state(output), output.positions):
+            self._snapshots.save(self._assembly.pipeline.partitions)
             self._tell(decoded, output, started)
 
     def _commit_again(self) -> None:
@@ -250,6 +259,7 @@ class Daemon:
             metrics.incidents.labels(told.transition.kind).inc()
         metrics.readings.inc(counts.readings)
         metrics.late.inc(counts.late)
+        metrics.resets.inc(counts.resets)
         metrics.ignored.inc(counts.ignored_values)
         metrics.unwatched.inc(counts.unwatched)
         metrics.windows.inc(counts.windows)
@@ -271,6 +281,7 @@ class Daemon:
             incidents=len(output.transitions),
             dead_letters=sum(dead.values()),
             late=counts.late,
+            resets=counts.resets,
             lag=lag,
             seconds=round(took, 4),
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 
-NEVER = HIGHEST // 4  # an idle limit that is not reached, with room to add to
+NEVER = HIGHEST // 4  # a limit that is not reached, with room to add to
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Grid:
     stride: int
     lateness: int = 0
     idle_limit: int = NEVER
+    reset_after: int = NEVER
 
     def bucket(self, ts: Ints) -> Ints:
         """Bucket of each event time."""
@@ -38,8 +39,11 @@ class Grid:
 
     def is_idle(self, highest: Ints, stream: Ints | int) -> Bools:
         """Whether assets with these highest event times are further behind stream time than the idle limit."""
-        result: Bools = (highest != LOWEST) & (np.where(highest == LOWEST, 0, highest) + self.idle_limit < stream)
-        return result
+        return _behind(highest, self.idle_limit, stream)
+
+    def is_due(self, highest: Ints, stream: Ints | int) -> Bools:
+        """Whether assets with these highest event times are so far behind stream time that they are reset."""
+        return _behind(highest, self.reset_after, stream)
 
     def window_end(self, bucket: Ints) -> Ints:
         """Exclusive end, ns, of the window whose last bucket this is."""
@@ -58,3 +62,8 @@ class Grid:
     def group(self) -> int:
         """Buckets that share one offset to read again from: at most a quarter of a window too many are read."""
         return max(self.stride, -(-self.window // 4))
+
+
+def _behind(highest: Ints, limit: int, stream: Ints | int) -> Bools:
+    result: Bools = (highest != LOWEST) & (np.where(highest == LOWEST, 0, highest) + limit < stream)
+    return result

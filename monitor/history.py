@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from monitor.arrays import LOWEST, Ints
 from monitor.grid import Grid
 from monitor.lines import Copy, Floats
-from monitor.windows import Readings, WindowStore
+from monitor.placed import Readings
+from monitor.windows import WindowStore
 
 
 def history_windows(

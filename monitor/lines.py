@@ -51,6 +51,21 @@ class Lines:
         for name, fill in _EMPTY.items():
             setattr(self, name, resized(getattr(self, name), room, fill))
 
+    def export(self) -> dict[str, Any]:
+        """Copies of all that the lines hold."""
+        return {name: getattr(self, name)[: self.count].copy() for name in _EMPTY}
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Take over what `export` gave, arrays and all."""
+        for name in _EMPTY:
+            setattr(self, name, arrays[name])
+        self.count = len(self.values)
+
+    def clear(self, line: Ints) -> None:
+        """Empty some lines (n,)."""
+        for name, fill in _EMPTY.items():
+            getattr(self, name)[line] = fill
+
     def scatter(self, line: Ints, position: Ints, since: Ints, values: Floats, group: Ints, offset: Ints) -> None:
         """Write readings (N,), in the order of lines and of reading: a channel's last value by event time wins.
 

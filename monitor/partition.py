@@ -2,23 +2,25 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
-from monitor.columns import AssetTable, Columns, take
-from monitor.errors import InvalidReading
+from monitor.columns import AssetTable, Columns, between
 from monitor.grid import Grid
 from monitor.lines import resized
 from monitor.modelfile import Channel
+from monitor.placed import IdleClose, Readings
+from monitor.rebuilt import Rebuilt
+from monitor.recorded import Moment, RecordedCloses, by_moment, keep, left_behind
 from monitor.scored import ScoredWindows
-from monitor.state import END_OF_MESSAGE, MAX_CLOSES, Close, Position, StateEntry, StateKey
-from monitor.windows import IdleClose, Readings, Sink, WindowStore
+from monitor.state import END_OF_MESSAGE, Close, Position, StateEntry, StateKey
+from monitor.windows import Sink, WindowStore
 from monitor.wire import Contribution
 
-When = Callable[[IdleClose], tuple[int, int]]  # offset and row after which an asset was idle
 MAX_CHANNELS_TOLD = 32  # contributions kept on an incident; the rest have the least share
 
 
@@ -35,10 +37,11 @@ class Watching:
 
 @dataclass(slots=True)
 class Read:
-    """What reading some columns did besides closing windows: late readings, readings that count as new."""
+    """What reading some columns did besides closing windows: late readings, readings that count as new, resets."""
 
     late: int = 0
     readings: int = 0
+    resets: int = 0
 
 
 @dataclass(slots=True)
@@ -66,25 +69,34 @@ class PartitionState:
         assets: AssetTable,
         position: Position,
         state: Iterable[tuple[StateKey, StateEntry]] = (),
+        rebuilt: Rebuilt | None = None,
     ) -> None:
+        """Without windows that were rebuilt before, they are rebuilt from `position.low` on."""
         self.where = where
         self._assets = assets
         self._committed = position
         self._next = position.low
         self._stream = LOWEST
         self._detectors = [_Detector(rules, WindowStore(rules.grid, len(rules.channels))) for rules in watching]
-        self._recorded: list[tuple[Close, int, str]] = []  # closes to repeat: when, which detector, which asset
+        recorded = []
         by_name = {detector.rules.detector: number for number, detector in enumerate(self._detectors)}
         for key, entry in state:
             number = by_name.get(key.detector)
             if number is None or key.topic != where[0]:
                 continue
             self._detectors[number].known[key.asset] = entry
-            self._recorded += [(close, number, key.asset) for close in entry.closes]
-        self._recorded.sort()
+            recorded += [(close, number, key.asset) for close in entry.closes]
+        self._recorded = RecordedCloses(recorded)
+        if rebuilt is not None:
+            self._take_over(rebuilt)
         if self.caught_up:
             self._restore_stream()
         self._repeat_closes((self._next, -1), [None] * len(self._detectors))
+
+    @property
+    def offset(self) -> int:
+        """Next offset to read."""
+        return self._next
 
     @property
     def caught_up(self) -> bool:
@@ -122,6 +134,20 @@ class PartitionState:
         self._repeat_closes((self._next, -1), sinks)
         return out
 
+    def export(self) -> Rebuilt:
+        """Copies of the windows as they are, for a `PartitionState` that begins here or further on."""
+        return Rebuilt(self._next, self._stream, [(list(d.names), d.store.export()) for d in self._detectors])
+
+    def _take_over(self, rebuilt: Rebuilt) -> None:
+        """Begin with windows that were rebuilt; only the clock may have closed some of them at the same position."""
+        self._next, self._stream = rebuilt.offset, rebuilt.stream
+        for detector, (names, arrays) in zip(self._detectors, rebuilt.detectors, strict=True):
+            codes = self._assets.codes_of(names)
+            kept = np.flatnonzero(codes >= 0)  # others are beyond the limit of assets
+            self._rows(detector, codes[kept])
+            detector.store.restore(arrays if len(kept) == len(codes) else {k: v[kept] for k, v in arrays.items()})
+        self._recorded.take((rebuilt.offset - 1, END_OF_MESSAGE))
+
     def close_all(self, sinks: Sequence[Sink]) -> None:
         """Close every asset up to the first window end that covers its last reading, and record each close."""
         for detector, sink in zip(self._detectors, sinks, strict=True):
@@ -141,33 +167,32 @@ class PartitionState:
 
     def _cut(self, columns: Columns, next_offset: int) -> Iterable[tuple[Columns, int]]:
         """Pieces that end at the committed position and after each recorded close; nearly always one piece."""
-        cuts = []
+        cuts = set(self._recorded.cuts(columns, next_offset))
         if self._next < self._committed.offset < next_offset:
-            cuts.append((int(np.searchsorted(columns.offset, self._committed.offset)), self._committed.offset))
-        for close, _, _ in self._recorded:
-            upto = (columns.offset < close.offset) | ((columns.offset == close.offset) & (columns.row <= close.row))
-            cuts.append((int(upto.sum()), min(close.offset, next_offset)))
+            cuts.add((int(np.searchsorted(columns.offset, self._committed.offset)), self._committed.offset))
         if not cuts:
             yield columns, next_offset
             return
-        place = np.arange(len(columns.ts))
         start = 0
-        for end, offset in [*sorted(cuts), (len(place), next_offset)]:
-            yield take(columns, (place >= start) & (place < end)), offset
+        for end, upto in [*sorted(cuts), (len(columns.ts), next_offset)]:
+            yield between(columns, start, end), upto
             start = end
 
     def _repeat_closes(self, before: tuple[int, int], sinks: Sequence[Sink | None]) -> None:
-        """Apply the recorded closes that happened before this (offset, row) was read."""
-        while self._recorded and self._recorded[0][0][:2] < before:
-            close, number, asset = self._recorded.pop(0)
-            detector = self._detectors[number]
-            try:
-                code = self._assets.code(asset)
-            except InvalidReading:
-                continue  # beyond the limit of assets: its readings are dead letters, it has no windows
-            row = int(self._rows(detector, np.array([code]))[0])
-            again = close.offset >= self._committed.offset
-            detector.store.close_to(row, close.closed_to, sinks[number] if again else None)
+        """Apply the recorded closes that happened before this (offset, row) was read, a moment's together."""
+        for offset, number, closes in by_moment(self._recorded.take(before)):
+            again = offset >= self._committed.offset
+            detector, closed_to, reset = self._detectors[number], dict[int, int](), set[int]()
+            codes = self._assets.codes_of([asset for _, _, asset in closes])
+            known = codes >= 0  # others are beyond the limit of assets: their readings are dead letters
+            rows = self._rows(detector, codes[known]).tolist()
+            for row, (close, _, _) in zip(rows, compress(closes, known), strict=True):
+                closed_to[row] = close.closed_to
+                if close.reset:
+                    reset.add(row)
+            targets = np.array(list(closed_to.values()), np.int64)
+            detector.store.close_to(np.array(list(closed_to), np.int64), targets, sinks[number] if again else None)
+            detector.store.reset(np.array(list(reset), np.int64))
 
     def _place(self, part: Columns, sinks: Sequence[Sink], out: Read) -> None:
         """Place one piece, wholly before or wholly after the committed position."""
@@ -182,8 +207,10 @@ class PartitionState:
                 continue
             placed = detector.store.place(readings or _nothing(detector), self._stream, None if refill else sink)
             out.late += 0 if refill else placed.late
-            if placed.idle:
-                self._record(detector, placed.idle, self._when(part, after, detector.rules.grid.idle_limit))
+            out.resets += len(placed.resets)
+            grid = detector.rules.grid
+            self._record(detector, placed.idle, left_behind(part, after, grid.idle_limit))
+            self._record(detector, placed.resets, left_behind(part, after, grid.reset_after), reset=True)
 
     def _readings(self, detector: _Detector, part: Columns, before: Ints) -> Readings | None:
         """This detector's readings of a piece, in the order in which they were read."""
@@ -201,7 +228,7 @@ class PartitionState:
         if len(index) == len(part.ts):  # all of them, in order
             return Readings(self._rows(detector, part.code), part.ts, matrix, part.offset, before)
         rows = self._rows(detector, part.code[index])
-        return Readings(rows, part.ts[index], matrix, part.offset[index], before[index])
+        return Readings(rows, part.ts[index], matrix, part.offset[index], before[index], index)
 
     def _rows(self, detector: _Detector, codes: Ints) -> Ints:
         """Rows of these assets in the detector's store; new ones are made, with the alarm state known of them."""
@@ -270,26 +297,15 @@ class PartitionState:
                 yield key, StateEntry(1, detector.alarms.get(row, AlarmState()), closes)
             detector.changed.clear()
 
-    def _record(self, detector: _Detector, idle: list[IdleClose], when: When) -> None:
-        """Keep closes that no reading caused, as long as an open window may span them."""
-        grid = detector.rules.grid
-        for close in idle:
-            kept = detector.closes.setdefault(close.row, [])
-            kept.append(Close(*when(close), close.closed_to))
-            oldest = close.closed_to + grid.stride - grid.window
-            kept[:] = [known for known in kept if known.closed_to >= oldest][-MAX_CLOSES:]
-            detector.changed.add(close.row)
-
     @staticmethod
-    def _when(part: Columns, stream_after: Ints, idle_limit: int) -> When:
-        """Position of the reading that moved stream time past an asset's idle limit."""
-
-        def position(close: IdleClose) -> tuple[int, int]:
-            place = int(np.searchsorted(stream_after, close.highest + idle_limit, side="right"))
-            place = min(place, len(stream_after) - 1)
-            return int(part.offset[place]), int(part.row[place])
-
-        return position
+    def _record(
+        detector: _Detector, closes: list[IdleClose], when: Callable[[IdleClose], Moment], reset: bool = False
+    ) -> None:
+        """Keep closes that no reading caused."""
+        for close in closes:
+            kept = detector.closes.setdefault(close.row, [])
+            keep(kept, Close(*when(close), close.closed_to, reset), detector.rules.grid)
+            detector.changed.add(close.row)
 
 
 def _nothing(detector: _Detector) -> Readings:

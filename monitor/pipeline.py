@@ -16,6 +16,7 @@ from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState, Watching
+from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
 from monitor.scored import ScoredWindows, observed_share
 from monitor.scoring import Floats
@@ -45,6 +46,7 @@ class Counts:
 
     readings: int = 0
     late: int = 0
+    resets: int = 0
     ignored_values: int = 0
     unwatched: int = 0
     windows: int = 0
@@ -86,6 +88,7 @@ class Pipeline:
         *,
         allowed_lateness_s: float = 0.0,
         idle_limit_s: float = 300.0,
+        reset_after_s: float = 86_400.0,
     ) -> None:
         """`routes` numbers detectors as `watches` does."""
         self.assets = assets
@@ -94,7 +97,7 @@ class Pipeline:
         self._watching = [
             Watching(
                 watch.detector,
-                _grid(watch.metadata, allowed_lateness_s, idle_limit_s),
+                _grid(watch.metadata, allowed_lateness_s, idle_limit_s, reset_after_s),
                 watch.policy(),
                 tuple(watch.metadata.channels),
                 partial(routes.columns, number),
@@ -102,9 +105,18 @@ class Pipeline:
             for number, watch in enumerate(watches)
         ]
 
-    def assign(self, where: TopicPartition, position: Position, state: Iterable[tuple[StateKey, StateEntry]]) -> None:
-        """Take a partition over: readings from `position.low` on rebuild its windows, silently up to `.offset`."""
-        self.partitions[where] = PartitionState(where, self._watching, self.assets, position, state)
+    def assign(
+        self,
+        where: TopicPartition,
+        position: Position,
+        state: Iterable[tuple[StateKey, StateEntry]],
+        rebuilt: Rebuilt | None = None,
+    ) -> None:
+        """Take a partition over: readings from `position.low` on rebuild its windows, silently up to `.offset`.
+
+        Of windows that were `rebuilt` before, those from its offset on do.
+        """
+        self.partitions[where] = PartitionState(where, self._watching, self.assets, position, state, rebuilt)
 
     def revoke(self, where: TopicPartition) -> None:
         """Let a partition go, windows and alarm state with it."""
@@ -146,6 +158,7 @@ class Pipeline:
             placed = partition.read(columns, next_offset, sinks)
             output.counts.readings += placed.readings
             output.counts.late += placed.late
+            output.counts.resets += placed.resets
             output.counts.ignored_values += columns.ignored_values
             output.counts.unwatched += columns.unwatched
 
@@ -214,6 +227,7 @@ def score_windows(
     scored.append(serving.score(partition, row, bucket, windows))
 
 
-def _grid(metadata: ModelMetadata, allowed_lateness_s: float, idle_limit_s: float) -> Grid:
-    lateness, idle = round(allowed_lateness_s * 1e9), round(idle_limit_s * 1e9)
-    return Grid(metadata.period_ms * 1_000_000, metadata.window, metadata.stride, lateness, idle)
+def _grid(metadata: ModelMetadata, *limits_s: float) -> Grid:
+    """The model's grid, with the allowed lateness, the idle limit and how long after which an asset is reset."""
+    limits_ns = (round(limit * 1e9) for limit in limits_s)
+    return Grid(metadata.period_ms * 1_000_000, metadata.window, metadata.stride, *limits_ns)

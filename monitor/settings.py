@@ -30,6 +30,13 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Seconds,
         Meta(description="An asset so far behind its partition's stream time is idle: its last windows are closed."),
     ] = 300.0
+    reset_after_s: Annotated[
+        Seconds,
+        Meta(
+            description="An asset so far behind its partition's stream time is reset: what its open windows hold is "
+            "forgotten, and no restart reads back to it. At least `idle_limit_s`."
+        ),
+    ] = 86_400.0
     max_ahead_s: Annotated[
         Seconds, Meta(description="A reading so far ahead of its record's timestamp is a dead letter.")
     ] = 3600.0
@@ -69,6 +76,16 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_batch_bytes: Annotated[
         Count, Meta(description="Most bytes of messages in one batch, when behind; as many again are read ahead.")
     ] = 16_777_216
+    snapshots: Annotated[
+        str | None,
+        Meta(
+            description="Folder for snapshots of open windows, relative to this file, with which a restart reads "
+            "little again. A cache: it may be deleted at any time. None: no snapshots."
+        ),
+    ] = None
+    snapshot_interval_s: Annotated[
+        Seconds, Meta(description="Shortest time from one snapshot of a partition to the next.")
+    ] = 60.0
     scores_message_bytes: Annotated[Count, Meta(description="A message of scores larger than this is split.")] = (
         524_288
     )

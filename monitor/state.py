@@ -19,11 +19,15 @@ END_OF_MESSAGE = 2**31 - 1  # row number behind every row of a message
 
 
 class Close(NamedTuple):
-    """An asset's watermark moved to bucket `closed_to`, after row `row` of the message at `offset` was read."""
+    """An asset's watermark moved to bucket `closed_to`, after row `row` of the message at `offset` was read.
+
+    A reset also forgot what the asset's open windows held.
+    """
 
     offset: int
     row: int
     closed_to: int
+    reset: bool = False
 
 
 class StateKey(NamedTuple):

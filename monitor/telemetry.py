@@ -20,10 +20,12 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 EVENTS = {
     "started": "The daemon runs; its detectors, models, provider, Kafka client and telemetry address.",
     "slow_checksums": "The package crc32c is missing: kafka-python computes checksums in Python, many times slower.",
-    "assigned": "A partition was taken over: where reading begins, and how far back windows are rebuilt from.",
+    "assigned": "A partition was taken over: what is committed, how far back windows go, which snapshot serves.",
     "revoked": "A partition left, its windows and alarm state with it.",
     "batch": "One step: readings, windows, incidents, dead letters, lag and times.",
     "refill_cut": "Retention has deleted readings that open windows need: those windows stay partly empty.",
+    "snapshot_ignored": "A snapshot of open windows does not serve, and why: they are rebuilt from the input.",
+    "snapshot_failed": "A snapshot of open windows could not be written; the next one is tried in its time.",
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
     "model_fault": "A model gave NaN or infinity for some windows, or its call failed: they are not scored, but for "
     "those that the model before it could score.",
@@ -46,6 +48,7 @@ class Metrics:
         r = self.registry
         self.readings = Counter("tocsin_readings", "Readings processed", registry=r)
         self.late = Counter("tocsin_late_readings", "Readings that came after their window was closed", registry=r)
+        self.resets = Counter("tocsin_resets", "Resets of an asset's windows after long silence", registry=r)
         self.dead = Counter("tocsin_dead_letters", "Messages that are no reading", ["reason"], registry=r)
         self.ignored = Counter("tocsin_ignored_values", "Values of channels that no model uses", registry=r)
         self.unwatched = Counter("tocsin_unwatched_readings", "Readings of assets without a detector", registry=r)

@@ -6,7 +6,6 @@ The window that ends with bucket k holds buckets k-W+1 to k, for every k that th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -25,69 +24,19 @@ from monitor.arrays import (
     sorted_order,
     with_others,
 )
-from monitor.grid import Grid
-from monitor.lines import Copy, Floats, Lines, resized
+from monitor.grid import NEVER, Grid
+from monitor.lines import Copy, Lines, resized
+from monitor.placed import IdleClose, OnTime, Placed, Readings, found, idle_closes, previous
+from monitor.rebuilt import Arrays
+from monitor.resets import resets_between
 
 DENSE = 32  # buckets to a reading, on average, up to which stretching pays
 MANY_STRIDES = 3  # that assets advance in a batch, on average, for lines to be stretched
 CACHED_BYTES = 2 * 1024 * 1024  # of lines that are worked on at a time, so that they stay in the processor's cache
+# What is known of an asset besides its line, and of one that was never read.
+_OF_ASSETS = {"closed": LOWEST, "highest": LOWEST, "_highest_offset": HIGHEST, "_needed_offset": HIGHEST}
 # What takes windows that are closed: row of the asset (B,), last bucket (B,), and what copies their values.
 Sink = Callable[[Ints, Ints, Copy], None]
-
-
-@dataclass(slots=True)
-class Readings:
-    """Readings of one detector's assets on one partition, in offset order, with where each was read.
-
-    row: (N,) the asset's row in the store; ts: (N,); values: (N, C), NaN where missing; offset: (N,);
-    stream_before: (N,) the partition's stream time before each (LOWEST: none).
-    """
-
-    row: Ints
-    ts: Ints
-    values: Floats
-    offset: Ints
-    stream_before: Ints
-
-
-@dataclass(slots=True)
-class IdleClose:
-    """An asset's watermark that idleness moved: row, last bucket closed, highest event time when it was idle."""
-
-    row: int
-    closed_to: int
-    highest: int
-
-
-@dataclass(slots=True)
-class Placed:
-    """What a batch of readings did besides closing windows: watermarks moved by idleness, late readings."""
-
-    idle: list[IdleClose]
-    late: int
-
-
-@dataclass(slots=True)
-class _OnTime:
-    """Readings that are not late, by asset and in the order of reading; `order` is their place in `values`.
-
-    upto: (N,) the last bucket that is closed once each was read.
-    """
-
-    row: Ints
-    ts: Ints
-    bucket: Ints
-    values: Floats
-    order: Ints
-    offset: Ints
-    upto: Ints
-
-    def part(self, which: Bools | slice) -> "_OnTime":
-        """Some of them."""
-        return _OnTime(
-            self.row[which], self.ts[which], self.bucket[which], self.values, self.order[which],
-            self.offset[which], self.upto[which],
-        )  # fmt: skip
 
 
 class WindowStore:
@@ -103,15 +52,26 @@ class WindowStore:
         self._needed_offset: Any = np.empty(0, np.int64)
         self._lines = Lines(grid.length, channels, max(grid.window - grid.stride, 0), grid.group, grid.period)
         self._idle_from = HIGHEST  # stream time up to which no asset can fall idle
+        self._due_from = HIGHEST  # stream time up to which no asset can be reset
 
     def add_assets(self, count: int) -> None:
         """Make rows for `count` more assets."""
         self._lines.add(count)
         self.assets += count
-        for name, fill in (("closed", LOWEST), ("highest", LOWEST)):
+        for name, fill in _OF_ASSETS.items():
             setattr(self, name, resized(getattr(self, name), self.assets, fill))
-        for name in ("_highest_offset", "_needed_offset"):
-            setattr(self, name, resized(getattr(self, name), self.assets, HIGHEST))
+
+    def export(self) -> Arrays:
+        """Copies of all that is known of the assets."""
+        return {name: getattr(self, name).copy() for name in _OF_ASSETS} | self._lines.export()
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take over what `export` gave, arrays and all."""
+        for name in _OF_ASSETS:
+            setattr(self, name, arrays[name])
+        self.assets = len(self.closed)
+        self._lines.restore(arrays)
+        self._idle_from = self._due_from = LOWEST  # nothing is known of them
 
     def place(self, readings: Readings, stream: int, sink: Sink | None) -> Placed:
         """Put readings into their buckets; what the watermarks and stream time have passed is closed into `sink`.
@@ -120,9 +80,10 @@ class WindowStore:
         and stream time closes nothing, since those closes are known from the state topic (`close_to`).
         """
         if not len(readings.row):
-            return Placed([] if sink is None else self._close_idle(stream, sink), 0)
+            return Placed(*self._close_behind(stream, sink, readings.row, readings.row), 0)
         order = sorted_order(readings.row)
         row, ts, offset = readings.row[order], readings.ts[order], readings.offset[order]
+        stream_before, places = readings.stream_before, order if readings.place is None else readings.place[order]
         first, last = segment_bounds(row)
         rows, bucket = row[first], self.grid.bucket(ts)
         self._begin_new_assets(rows, ts[first])
@@ -132,31 +93,48 @@ class WindowStore:
         passed = self.grid.closed_by(highest)
         closed = np.maximum(shifted(passed, first, self.grid.closed_by(known)), self.closed[row])
         idle: list[IdleClose] = []
-        if sink is not None and self._may_be_idle(before, readings.stream_before):
-            was_idle = self.grid.is_idle(before, readings.stream_before[order])
+        if sink is not None and self._may_be_idle(before, stream_before):
+            was_idle = self.grid.is_idle(before, stream_before[order])
             if was_idle.any():
-                closed, idle = self._closed_by_idleness(row, before, closed, first, was_idle)
-        self._note_highest(row, offset, ts > before, rows, highest[last], offset[last])
-        kept = _OnTime(row, ts, bucket, readings.values, order, offset, np.maximum(closed, passed))
-        passed_last, on_time = kept.upto[last], bucket > closed
-        self._place(kept if on_time.all() else kept.part(on_time), sink)
+                closed, idle = self._closed_by_idleness(row, before, closed, first, was_idle, places)
+        on_time, resets = bucket > closed, None
+        if sink is not None and stream_before[-1] > min(self._due_from, int(ts.min()) + self.grid.reset_after):
+            resets = resets_between(self.grid, row, ts, first, on_time, known, stream_before[order])
+        kept = OnTime(row, ts, bucket, readings.values, order, offset, closed, np.maximum(closed, passed))
+        passed_last, newest = kept.upto[last], highest[last]
+        if not on_time.all():
+            kept = kept.part(on_time)
+            newest = np.maximum(known, np.maximum.reduceat(np.where(on_time, ts, LOWEST), first))
+        self._note_highest(row, offset, (ts > before) & on_time, rows, newest, offset[last])
+        if resets is None:
+            self._place(kept, sink)
+        else:
+            self._place_between(kept, resets.count[on_time], sink)
         self._close_passed(rows, passed_last, sink)
+        if resets is not None:
+            self.reset(rows[resets.silent])
         self._note_needed(rows)
-        if sink is not None:
-            idle += self._close_idle(stream, sink)
-        return Placed(idle, len(row) - int(np.count_nonzero(on_time)))
+        behind, due = self._close_behind(stream, sink, rows, places[last])
+        if resets is not None:
+            at = resets.before
+            due = idle_closes(row[at], closed[at], resets.highest, previous(places, first)[at]) + due
+        return Placed(idle + behind, due, len(row) - int(np.count_nonzero(on_time)))
 
-    def close_to(self, row: int, bucket: int, sink: Sink | None) -> None:
-        """Move one asset's watermark by hand, as a recorded close or the clock tells."""
-        self._close_passed(np.array([row]), np.array([bucket]), sink)
+    def close_to(self, rows: Ints, buckets: Ints, sink: Sink | None) -> None:
+        """Move watermarks of assets (n,), none of them twice, by hand, as recorded closes tell."""
+        self._close_passed(rows, buckets, sink)
+
+    def reset(self, rows: Ints) -> None:
+        """Forget what these assets' open windows hold and when they were heard last, but not what was closed."""
+        self._lines.clear(rows)
+        self.highest[rows], self._highest_offset[rows], self._needed_offset[rows] = LOWEST, HIGHEST, HIGHEST
 
     def close_all(self, sink: Sink | None) -> list[IdleClose]:
         """Close every asset up to the first window end that covers its last reading: the input has ended."""
         targets = self.grid.covering(self.highest)
         rows = np.flatnonzero(targets > self.closed)
-        idle = [IdleClose(int(row), int(targets[row]), int(self.highest[row])) for row in rows]
         self._close_passed(rows, targets[rows], sink)
-        return idle
+        return idle_closes(rows, targets[rows], self.highest[rows], np.full_like(rows, -1))
 
     def low_offset(self) -> int:
         """Oldest offset that an open window, or an asset's watermark, needs; HIGHEST where nothing is held."""
@@ -170,14 +148,14 @@ class WindowStore:
         return bool(len(seen)) and int(seen.min()) + self.grid.idle_limit < int(stream.max())
 
     def _closed_by_idleness(
-        self, row: Ints, before: Ints, closed: Ints, first: Ints, was_idle: Bools
+        self, row: Ints, before: Ints, closed: Ints, first: Ints, was_idle: Bools, places: Ints
     ) -> tuple[Ints, list[IdleClose]]:
         """Last bucket closed just before each reading (N,), and the closes by idleness between the readings."""
         covering = np.where(was_idle, self.grid.covering(before), LOWEST)
         after = running_max(np.maximum(closed, covering), row)
         earlier = shifted(after, first, self.closed[row[first]])
         moved = np.flatnonzero(covering > np.maximum(earlier, closed))
-        return after, [IdleClose(int(row[i]), int(covering[i]), int(before[i])) for i in moved]
+        return after, idle_closes(row[moved], covering[moved], before[moved], previous(places, first)[moved])
 
     def _begin_new_assets(self, rows: Ints, ts: Ints) -> None:
         """An asset's first reading sets where its windows begin: nothing before its watermark was ever open."""
@@ -186,15 +164,29 @@ class WindowStore:
             self.closed[rows[new]] = self.grid.closed_by(ts[new])
 
     def _note_highest(self, row: Ints, offset: Ints, rose: Bools, rows: Ints, highest: Ints, last: Ints) -> None:
-        """Keep each asset's highest event time, and the offset of the reading that had it."""
+        """Keep each asset's highest event time, and the offset of the reading that had it; late ones do not count."""
         self.highest[rows] = highest
-        self._idle_from = min(self._idle_from, int(highest.min()) + self.grid.idle_limit)
+        lowest = int(np.where(highest == LOWEST, HIGHEST - NEVER, highest).min())
+        self._idle_from = min(self._idle_from, lowest + self.grid.idle_limit)
+        self._due_from = min(self._due_from, lowest + self.grid.reset_after)
         if rose.all():
             self._highest_offset[rows] = last
         else:
             self._highest_offset[row[rose]] = offset[rose]  # of repeated rows the last is kept
 
-    def _place(self, kept: _OnTime, sink: Sink | None) -> None:
+    def _place_between(self, kept: OnTime, resets: Ints, sink: Sink | None) -> None:
+        """Place readings in the order of their assets' resets (N,), each of which empties its line."""
+        order = np.argsort(resets, kind="stable")
+        bounds = np.flatnonzero(np.diff(resets[order], prepend=-1, append=-1))
+        for start, end in pairwise(bounds.tolist()):
+            part = kept.part(order[start:end])
+            if resets[order[start]]:
+                first, _ = segment_bounds(part.row)
+                self._close_passed(part.row[first], part.closed[first], sink)
+                self._lines.clear(part.row[first])
+            self._place(part, sink)
+
+    def _place(self, kept: OnTime, sink: Sink | None) -> None:
         """Place readings, after closing what each asset's first one passes: it belongs to none of these windows.
 
         Nearly always all of them then lie within their lines. Where not, those up to there are placed and the rest
@@ -217,7 +209,7 @@ class WindowStore:
                 self._scatter(self._lines, kept.row[now], base[now], kept.part(now))
                 kept = kept.part(~now)
 
-    def _place_far(self, kept: _OnTime, first: Ints, base: Ints, sink: Sink | None) -> _OnTime:
+    def _place_far(self, kept: OnTime, first: Ints, base: Ints, sink: Sink | None) -> OnTime:
         """Place readings in stretched lines, a cacheful at a time; returns those behind a gap that is too long."""
         ahead = int((kept.bucket - base).max()) + 1
         bucket_bytes = 4 * self.channels
@@ -231,7 +223,7 @@ class WindowStore:
         now = np.concatenate(placed)
         return kept.part(slice(0) if now.all() else ~now)
 
-    def _place_stretched(self, kept: _OnTime, base: Ints, length: int, sink: Sink | None) -> Bools:
+    def _place_stretched(self, kept: OnTime, base: Ints, length: int, sink: Sink | None) -> Bools:
         """Place readings in lines of this length, close their windows; tells which readings (N,) found room."""
         first, last = segment_bounds(kept.row)
         rows, line = kept.row[first], np.repeat(np.arange(len(first)), last - first + 1)
@@ -244,7 +236,7 @@ class WindowStore:
         self._close_far(lines, rows, kept.upto[last], sink)
         return now
 
-    def _scatter(self, lines: Lines, line: Ints, base: Ints, kept: _OnTime) -> None:
+    def _scatter(self, lines: Lines, line: Ints, base: Ints, kept: OnTime) -> None:
         """Write readings into lines that begin at `base`; those of buckets between two windows are not needed."""
         position = kept.bucket - base
         if self.grid.stride > self.grid.window and (position < 0).any():
@@ -256,18 +248,27 @@ class WindowStore:
 
     # ------------------------------------------------------------------------------------------ closing
 
-    def _close_idle(self, stream: int, sink: Sink) -> list[IdleClose]:
-        """Close what stream time has left behind; assets are only looked at when one may have fallen idle."""
-        if stream <= self._idle_from:
-            return []
-        idle = self.grid.is_idle(self.highest, stream)
-        covering = np.where(idle, self.grid.covering(self.highest), LOWEST)
-        rows = np.flatnonzero(covering > self.closed)
-        closes = [IdleClose(int(row), int(covering[row]), int(self.highest[row])) for row in rows]
-        self._close_passed(rows, covering[rows], sink)
-        active = self.highest[~idle & (self.highest != LOWEST)]
-        self._idle_from = int(active.min()) + self.grid.idle_limit if len(active) else HIGHEST
-        return closes
+    def _close_behind(
+        self, stream: int, sink: Sink | None, rows: Ints, places: Ints
+    ) -> tuple[list[IdleClose], list[IdleClose]]:
+        """Close and reset what stream time has left behind; `places` are those of these rows' last readings.
+
+        Assets are only looked at when one may have fallen idle, or be due for a reset.
+        """
+        if sink is None or stream <= min(self._idle_from, self._due_from):
+            return [], []
+        targets = self.grid.covering(self.highest)
+        idle = np.flatnonzero(self.grid.is_idle(self.highest, stream) & (targets > self.closed))
+        self._close_passed(idle, targets[idle], sink)
+        closes = idle_closes(idle, targets[idle], self.highest[idle], found(idle, rows, places))
+        due = np.flatnonzero(self.grid.is_due(self.highest, stream))
+        resets = idle_closes(due, self.closed[due], self.highest[due], found(due, rows, places))
+        self.reset(due)
+        awake = self.highest[self.highest != LOWEST]
+        self._due_from = int(awake.min(initial=HIGHEST - self.grid.reset_after)) + self.grid.reset_after
+        awake = awake[awake >= stream - self.grid.idle_limit]
+        self._idle_from = int(awake.min(initial=HIGHEST - self.grid.idle_limit)) + self.grid.idle_limit
+        return closes, resets
 
     def _close_passed(self, rows: Ints, targets: Ints, sink: Sink | None) -> None:
         """Move watermarks up to the target buckets where these are ahead, a cacheful of lines at a time."""

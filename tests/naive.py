@@ -27,14 +27,20 @@ class NaiveWindows:
     lateness: int
     idle_limit: int
     channels: int
+    reset_after: int = 10**18
     assets: dict = field(default_factory=dict)
     stream: int | None = None
     late: int = 0
     made: list = field(default_factory=list)  # (asset, last bucket, rows of values)
     idle_closes: list = field(default_factory=list)
+    resets: list = field(default_factory=list)
 
     def read(self, name, ts, values):
-        """One reading of one asset; None or NaN for a missing value."""
+        """One reading of one asset; None or NaN for a missing value.
+
+        A late one is counted and leaves no trace but in stream time. Then every asset that stream time has left
+        behind by more than the idle limit is closed, and by more than `reset_after` forgets all but what was closed.
+        """
         asset = self.assets.setdefault(name, Asset())
         bucket = ts // self.period
         if asset.closed is None:
@@ -49,17 +55,21 @@ class NaiveWindows:
                 known = asset.cells.get((bucket, channel))
                 if known is None or ts >= known[0]:
                     asset.cells[bucket, channel] = (ts, value)
-        asset.highest = ts if asset.highest is None else max(asset.highest, ts)
-        self._close(name, self._watermark_bucket(asset.highest))
+            asset.highest = ts if asset.highest is None else max(asset.highest, ts)
+            self._close(name, self._watermark_bucket(asset.highest))
         self.stream = ts if self.stream is None else max(self.stream, ts)
         for other, state in self.assets.items():
-            if state.highest + self.idle_limit < self.stream:
+            if state.highest is not None and state.highest + self.idle_limit < self.stream:
                 self._close_idle(other, state)
+            if state.highest is not None and state.highest + self.reset_after < self.stream:
+                self.resets.append((other, state.closed))
+                self.assets[other] = Asset(closed=state.closed)
 
     def end(self):
         """The input has ended: every asset closes up to the window end that covers its last reading."""
         for name, asset in self.assets.items():
-            self._close(name, self._covering(asset.highest))
+            if asset.highest is not None:
+                self._close(name, self._covering(asset.highest))
 
     def _close_idle(self, name, asset):
         covering = self._covering(asset.highest)

@@ -99,10 +99,22 @@ def test_an_empty_file_is_all_defaults(tmp_path):
     assert load(tmp_path / "tocsin.toml") == Config()
 
 
+def test_asset_cannot_be_reset_before_it_is_idle():
+    assert parse({"input": {"idle_limit_s": 60, "reset_after_s": 60}}).input.reset_after_s == 60
+    assert refused({"input": {"idle_limit_s": 60, "reset_after_s": 59}}) == (
+        "input.reset_after_s: 59 is less than input.idle_limit_s (60), but an asset is idle before it is reset"
+    )
+
+
 def test_secrets_come_from_the_environment_and_from_files_beside_the_configuration(full):
     assert full.kafka["sasl_plain_password"] == "open sesame"
     assert full.kafka["ssl_password"] == "hush"
     assert full.kafka["security_protocol"] == "SASL_SSL"
+
+
+def test_folder_of_snapshots_is_relative_to_the_file(tmp_path):
+    (tmp_path / "tocsin.toml").write_text('[delivery]\nsnapshots = "kept"\n')
+    assert load(tmp_path / "tocsin.toml").delivery.snapshots == str(tmp_path / "kept")
 
 
 def test_model_paths_are_relative_to_the_file(full, tmp_path):

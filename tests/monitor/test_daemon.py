@@ -37,16 +37,16 @@ class Doubtful(MemoryTransport):
 class Plant:
     """A daemon, its log, and the hands of its clock."""
 
-    def __init__(self, transport=MemoryTransport, rest=lambda: None):
+    def __init__(self, transport=MemoryTransport, rest=lambda: None, broker=None, **delivery):
         config = parse(
             {
                 "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S},
-                "delivery": {"max_wait_s": 0.001},
+                "delivery": {"max_wait_s": 0.001} | delivery,
                 "detectors": [{"name": "d", "model": "unused", "assets": ["*"]}],
             }
         )
         self.seconds = 0.0
-        self.broker = MemoryBroker(
+        self.broker = broker or MemoryBroker(
             dict.fromkeys(("tocsin.readings", "tocsin.scores", "tocsin.anomalies", "tocsin.state"), 2)
         )
         self.transport = transport(self.broker, "tocsin.readings", "tocsin.state")
@@ -177,3 +177,34 @@ def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_o
     plant.passes(1)
     plant.passes(1)
     assert rests == [3]
+
+
+@pytest.mark.parametrize("ended", ["by_the_interval", "by_stop"])
+def test_with_a_snapshot_a_restart_needs_no_reading_from_before_it(tmp_path, ended):
+    plant = Plant(snapshots=str(tmp_path), snapshot_interval_s=10)
+    if ended == "by_the_interval":
+        plant.seconds = 11
+    plant.reads(0, *range(8))
+    plant.daemon.stop()
+    if ended == "by_stop":
+        plant.daemon.run()
+    else:
+        plant.daemon._snapshots.close()
+        plant.transport.close()
+    plant.broker.trim(("tocsin.readings", 0), before=8)
+    plant.broker.log["tocsin.scores", 0].clear()
+    again = Plant(broker=plant.broker, snapshots=str(tmp_path))
+    again.reads(0, *range(8, 14), value=0.4)
+    records = again.broker.log["tocsin.scores", 0]
+    scores = [row["score"] for record in records for row in decode_scores(record.value).to_pylist()]
+    assert again.ends(0) == [9, 11, 13]
+    assert scores == pytest.approx([0.25, 0.35, 0.4])
+
+
+def test_what_was_not_delivered_is_in_no_snapshot(tmp_path):
+    plant = Plant(Doubtful, snapshots=str(tmp_path))
+    plant.transport.fails = "before"
+    plant.reads(0, *range(8))
+    plant.daemon.stop()
+    plant.daemon.run()
+    assert list(tmp_path.iterdir()) == []

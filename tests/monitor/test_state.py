@@ -76,10 +76,14 @@ def test_key_is_a_json_array_and_comes_back():
 def test_entry_comes_back_whole():
     window = Window(10, 1.5, 1e-30, "3")
     incident = Incident(5, 10, window, (Contribution("a", 0.5, None, 1.0, "bar"), Contribution("b", 0.5)), 2)
-    closes = tuple(Close(i, 2**31 - 1, -i) for i in range(MAX_CLOSES))
+    closes = tuple(Close(i, 2**31 - 1, -i, i % 2 == 0) for i in range(MAX_CLOSES))
     for alarm in (AlarmState(), AlarmState("unacknowledged", 3, 1, 10, incident)):
         entry = StateEntry(1, alarm, closes)
         assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_closes_that_were_written_before_there_were_resets_are_none():
+    assert decode_entry(b'{"v":1,"alarm":{},"closes":[[7,0,3]]}').closes == (Close(7, 0, 3, reset=False),)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from monitor.arrays import LOWEST
 from monitor.grid import Grid
 from monitor.history import history_windows
-from monitor.windows import Readings, WindowStore
+from monitor.placed import Readings
+from monitor.windows import WindowStore
 from tests.naive import NaiveWindows
 
 CHANNELS = 2
@@ -22,19 +23,21 @@ def streams(draw):
     stride = draw(st.integers(1, 7))
     lateness = draw(st.sampled_from([0, 3, 25]))
     idle = draw(st.sampled_from([1, 40, 200, 10**9]))
-    grid = Grid(period, window, stride, lateness, idle)
+    reset = draw(st.sampled_from([idle, idle + 30, idle + 900, 10**9]))
+    grid = Grid(period, window, stride, lateness, idle, reset)
     now = draw(st.integers(-50, 1000))
     readings = []
     for _ in range(draw(st.integers(0, 60))):
         now += draw(st.sampled_from([0, 1, 1, 5, 10, 30, -20, 70, 1000]))
-        ts = now - draw(st.sampled_from([0, 0, 0, 2, 15, 60]))
+        ts = now - draw(st.sampled_from([0, 0, 0, 2, 15, 60, 300, 1000]))
         values = [draw(st.sampled_from([np.nan, 1.0, 2.0, 3.0])) for _ in range(CHANNELS)]
         readings.append((draw(st.integers(0, 3)), ts, values))
     return grid, readings
 
 
 def naive(grid, readings):
-    oracle = NaiveWindows(grid.period, grid.window, grid.stride, grid.lateness, grid.idle_limit, CHANNELS)
+    rules = grid.period, grid.window, grid.stride, grid.lateness, grid.idle_limit, CHANNELS, grid.reset_after
+    oracle = NaiveWindows(*rules)
     for asset, ts, values in readings:
         oracle.read(asset, ts, values)
     return oracle
@@ -49,6 +52,7 @@ class Run:
         self.stream = LOWEST
         self.made = {}
         self.idle = set()
+        self.resets = []
         self.late = 0
 
     def batch(self, readings, first_offset=0, refill=False):
@@ -63,6 +67,12 @@ class Run:
         placed = self.store.place(columns, self.stream, None if refill else self.keep)
         self.late += placed.late
         self.idle |= {(close.row, close.closed_to) for close in placed.idle}
+        self.resets += [(close.row, close.closed_to) for close in placed.resets]
+
+    def repeat(self, idle, resets):
+        for row, closed_to in [*idle, *resets]:
+            self.store.close_to(np.array([row]), np.array([closed_to]), sink=None)
+        self.store.reset(np.array([row for row, _ in resets], np.int64))
 
     def keep(self, rows, buckets, copy):
         windows = np.empty((len(rows), self.store.grid.window, CHANNELS), np.float32)
@@ -92,6 +102,7 @@ def test_windows_are_those_of_the_oracle_wherever_batches_end(stream, data):
         position += size
     assert run.late == oracle.late
     assert run.idle == set(oracle.idle_closes)
+    assert sorted(run.resets) == sorted(oracle.resets)
     assert_same(run.made, oracle)
     run.store.close_all(run.keep)
     oracle.end()
@@ -105,25 +116,25 @@ def test_a_restart_anywhere_gives_the_windows_of_an_undisturbed_run(stream, data
     oracle = naive(grid, readings)
     cut = data.draw(st.integers(0, len(readings)))
     first = Run(grid)
-    closes = []  # (position, row, closed_to), as the state topic keeps them
+    moved = []  # (position, closes, resets), as the state topic keeps them
     offset = 0
     while offset < cut:
-        # a close by idleness has the position of one reading
+        # what no reading caused has the position of one reading
         size = min(data.draw(st.integers(1, 20)), cut - offset) if grid.idle_limit == 10**9 else 1
-        known = set(first.idle)
+        idle, resets = set(first.idle), len(first.resets)
         first.batch(readings[offset : offset + size], offset)
-        closes += [(offset, *close) for close in first.idle - known]
+        moved.append((offset + size - 1, first.idle - idle, first.resets[resets:]))
         offset += size
     low = min(first.store.low_offset(), cut)
     second = Run(grid)
-    for at, row, closed_to in closes:
+    for at, idle, resets in moved:
         if at < low:
-            second.store.close_to(row, closed_to, sink=None)
+            second.repeat(idle, resets)
     for offset in range(low, cut):
         second.batch(readings[offset : offset + 1], offset, refill=True)
-        for at, row, closed_to in closes:
+        for at, idle, resets in moved:
             if at == offset:
-                second.store.close_to(row, closed_to, sink=None)
+                second.repeat(idle, resets)
     second.stream = first.stream
     refilled_late = second.late
     second.batch(readings[cut:], cut)
@@ -157,6 +168,30 @@ def test_silent_asset_is_closed_by_its_partitions_stream_time():
     run.batch([(0, 31, [1.0, 1.0]), (1, 31, [1.0, 1.0]), (1, 200, [2.0, 2.0])])
     assert (0, 4) in run.made
     assert (0, 4) in run.idle
+
+
+def test_asset_that_is_silent_for_ever_holds_the_low_offset_back_until_it_is_reset():
+    run = Run(Grid(10, 4, 2, idle_limit=100, reset_after=500))
+    run.batch([(0, 31, [1.0, 1.0])])
+    for offset in range(1, 50):
+        run.batch([(1, 31 + 10 * offset, [2.0, 2.0])], offset)
+    assert run.store.low_offset() == 0
+    for offset in range(50, 60):
+        run.batch([(1, 31 + 10 * offset, [2.0, 2.0])], offset)
+    assert run.store.low_offset() > 50
+    assert run.resets == [(0, 4)]
+
+
+def test_backlog_that_comes_after_a_reset_is_in_windows_without_what_was_there_before():
+    run = Run(Grid(10, 4, 2, idle_limit=100, reset_after=500))
+    run.batch([(0, 15, [1.0, 1.0]), (0, 35, [1.0, 1.0]), (1, 600, [2.0, 2.0])])
+    run.batch([(0, 35, [3.0, 3.0]), (0, 55, [3.0, 3.0]), (0, 200, [4.0, 4.0]), (0, 210, [5.0, 5.0])], 3)
+    assert run.late == 1
+    assert run.resets == [(0, 4), (0, 6)]
+    alone = [[np.nan] * 2, [np.nan] * 2, [3.0, 3.0], [np.nan] * 2]
+    np.testing.assert_array_equal(run.made[0, 6], alone)
+    np.testing.assert_array_equal(run.made[0, 20], [[np.nan] * 2] * 3 + [[4.0, 4.0]])
+    np.testing.assert_array_equal(run.made[0, 22], [[np.nan] * 2, [4.0, 4.0], [5.0, 5.0], [np.nan] * 2])
 
 
 def test_buckets_between_windows_leave_nothing_in_the_windows_that_follow():
