@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import Message
@@ -53,7 +54,9 @@ def collect(topics: Topics, records: Iterable[Message], into: Outputs) -> None:
             place = int(told["tocsin-partition"]), int(told["tocsin-offset"])
             into.dead.append(((told["tocsin-topic"], *place, told["tocsin-reason"]), checksum(record)))
         else:
-            into.state[record.partition(), decode_key(record.key())] = shown(decode_entry(record.value()))
+            into.state[record.partition(), decode_key(record.key())] = msgspec.to_builtins(
+                decode_entry(record.value())
+            )
 
 
 def _score_rows(record: Message) -> list[pa.RecordBatch]:

@@ -88,12 +88,7 @@ class Reference:
         self.outputs.events += self._publisher.events(output.transitions)
         for (_, partition), key, entry in output.state:
             self._state[partition][key] = entry
-            self.outputs.state[partition, key] = shown(entry)
-
-
-def shown(entry: StateEntry) -> Any:
-    """A state without the positions of closes: a close by a reading that came late is put anywhere before it."""
-    return [msgspec.to_builtins(entry.alarm), [close.closed_to for close in entry.closes]]
+            self.outputs.state[partition, key] = msgspec.to_builtins(entry)
 
 
 def score_rows(partition: int, scores: Scores) -> pa.RecordBatch:
