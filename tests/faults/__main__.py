@@ -12,7 +12,7 @@ from tests.faults import report
 from tests.faults.catalogue import FAULTS
 from tests.faults.runner import Fault, Form, run, run_all
 from tests.faults.stage import Result, ground
-from tests.kafka_cluster import kafka_home
+from tests.kafka_cluster import kafka_home, unique
 
 LANES = 2  # of faults side by side in the shorter forms, where much of the time is waiting
 
@@ -45,7 +45,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(ended_in_order())
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cluster, proxy = stack.enter_context(ground(home, folder / "kafka"))
+        cluster, proxy = stack.enter_context(ground(home, folder / unique("kafka")))
 
         def run_one(fault: Fault) -> Result:
             return run(fault, form, cluster, proxy, folder, options.client, keep=options.keep is not None)

@@ -1,15 +1,12 @@
 """Which faults there are, and how one of them is run."""
 
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from confluent_kafka import KafkaException
 
 from tests.faults.proxy import Proxy
 from tests.faults.stage import Result, Stage
@@ -66,7 +63,7 @@ def run(
             result.name = fault.name
             fault.run(stage, **(fault.forms[form] or {}))
             stage.finish()
-    except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError, KafkaException) as error:
+    except Exception as error:  # the other faults are run all the same
         failures.append(f"{type(error).__name__}: {error}")
     result.notes += failures
     result.passed = not failures

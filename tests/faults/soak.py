@@ -1,5 +1,6 @@
 """Eight hours of a large plant, as fast as they can be read: nothing grows."""
 
+import contextlib
 import os
 import statistics
 import threading
@@ -44,10 +45,11 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._stop.wait(SAMPLE_S):
-            files = [os.readlink(each) for each in Path(f"/proc/{self._process}/fd").iterdir() if each.is_symlink()]
-            connections = sum(each.startswith("socket:") for each in files)
-            resident = memory(self._process, "VmRSS")
-            self.samples.append(Sample(self._share(), resident, len(files), connections))
+            with contextlib.suppress(FileNotFoundError):  # a file was closed while it was looked at
+                files = [os.readlink(each) for each in Path(f"/proc/{self._process}/fd").iterdir()]
+                connections = sum(each.startswith("socket:") for each in files)
+                resident = memory(self._process, "VmRSS")
+                self.samples.append(Sample(self._share(), resident, len(files), connections))
 
     def stop(self) -> list[Sample]:
         """All that was seen."""
@@ -56,7 +58,15 @@ class Sampler:
         return self.samples
 
 
-@fault(alone=False, quick={"minutes": 20}, long={"minutes": 480}, feed=None, max_message_bytes=MIB, idle_limit_s=600)
+@fault(
+    alone=False,
+    quick={"minutes": 40},
+    long={"minutes": 480},
+    feed=None,
+    max_message_bytes=MIB,
+    idle_limit_s=600,
+    delivery=f"max_batch_bytes = {4 * MIB}",
+)
 def soak(stage: Stage, minutes: int) -> None:
     """1,000 assets at 1 Hz for hours of event time: memory is flat, open files and connections do not grow."""
     sent, total = feed(stage, minutes), sum(stage.ends().values())
