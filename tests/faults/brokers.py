@@ -14,7 +14,7 @@ from tests.e2e.site import DaemonProcess, until
 from tests.faults.observer import patiently
 from tests.faults.proxy import Api
 from tests.faults.runner import fault
-from tests.faults.stage import Stage
+from tests.faults.stage import TRANSACTION_TIMEOUT_S, Stage
 
 GOES_ON_S = 60.0  # after a fault, until every partition has a new commit
 IN_SYNC_S = 120.0  # after a broker's return, until all copies are equal again
@@ -198,10 +198,10 @@ def tells(stage: Stage, daemon: DaemonProcess) -> None:
 @fault(
     quick={"seconds": 5},
     long={"seconds": 30},
-    delivery='snapshots = "snapshots"\nsnapshot_interval_s = 1.0',
+    delivery=f'transaction_timeout_s = {TRANSACTION_TIMEOUT_S:g}\nsnapshots = "snapshots"\nsnapshot_interval_s = 1.0',
 )
 def daemon_disk_full(stage: Stage, seconds: float) -> None:
-    """The disk with the daemon's log and snapshots is full: it works on, and says so when there is room; then killed."""
+    """The disk with a daemon's log and snapshots is full: it works on, and says so when there is room; then killed."""
     daemon = stage.join("one")
     with disk_full(daemon.process.pid):
         time.sleep(seconds)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 from kafka import KafkaAdminClient, TopicPartition
 
-from monitor.admin import max_message_bytes
+from monitor.cluster import max_message_bytes
 from monitor.encode import ARROW_HEADERS, JSON_HEADERS
 from tests.e2e.site import T0, until
 from tests.faults.feeder import NOT_JSON, Feed, Headers
