@@ -56,6 +56,7 @@ class _Detector:
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
     closes: dict[int, list[Close]] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
+    kept: set[int] = field(default_factory=set)  # rows that have an entry in the state topic
     known: dict[str, StateEntry] = field(default_factory=dict)  # restored, of assets not yet seen
 
 
@@ -76,6 +77,7 @@ class PartitionState:
         self._assets = assets
         self._committed = position
         self._next = position.low
+        self._entries = position.entries
         self._stream = LOWEST
         self._detectors = [_Detector(rules, WindowStore(rules.grid, len(rules.channels))) for rules in watching]
         recorded = []
@@ -108,7 +110,8 @@ class PartitionState:
         if not self.caught_up:
             return self._committed
         low = min((detector.store.low_offset() for detector in self._detectors), default=HIGHEST)
-        return Position(self._next, min(low, self._next), None if self._stream == LOWEST else self._stream)
+        stream = None if self._stream == LOWEST else self._stream
+        return Position(self._next, min(low, self._next), stream, self._committed.topic_id, self._entries)
 
     def names(self, number: int, rows: Ints) -> list[str]:
         """Names of the assets in these rows (n,) of a detector."""
@@ -254,6 +257,7 @@ class PartitionState:
             detector.alarms[row] = entry.alarm
             detector.restless[row] = not entry.alarm.at_rest
             detector.closes[row] = list(entry.closes)
+            detector.kept.add(row)
 
     # ------------------------------------------------------------------------------------- alarms and state
 
@@ -293,8 +297,10 @@ class PartitionState:
         for detector in self._detectors:
             for row in sorted(detector.changed):
                 key = StateKey(self.where[0], detector.names[row], detector.rules.detector)
-                closes = tuple(detector.closes.get(row, ()))
-                yield key, StateEntry(1, detector.alarms.get(row, AlarmState()), closes)
+                alarm, closes = detector.alarms.get(row, AlarmState()), tuple(detector.closes.get(row, ()))
+                yield key, StateEntry(1, alarm, closes, self._committed.topic_id)
+            self._entries += len(detector.changed - detector.kept)
+            detector.kept |= detector.changed
             detector.changed.clear()
 
     @staticmethod

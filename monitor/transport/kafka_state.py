@@ -7,7 +7,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from monitor.admin import client_settings
+from monitor.cluster import client_settings
 from monitor.config import Config
 from monitor.errors import RetriableError
 from monitor.transport.kafka_delivery import say

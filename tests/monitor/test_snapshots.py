@@ -89,13 +89,22 @@ def test_a_disk_that_takes_no_more_leaves_the_old_snapshot_and_nothing_else(tmp_
     assert [file.name for file in tmp_path.iterdir()] == ["s"]
 
 
+def test_what_a_crash_left_half_written_is_replaced(tmp_path):
+    snapshot.write(tmp_path / "s", ORIGIN, windows())
+    (tmp_path / ".s").write_bytes((tmp_path / "s").read_bytes()[:50])
+    assert_equal(snapshot.read(tmp_path / "s", ORIGIN), windows())
+    snapshot.write(tmp_path / "s", ORIGIN, windows(8))
+    assert_equal(snapshot.read(tmp_path / "s", ORIGIN), windows(8))
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]
+
+
 def kept(folder, made=None, config=None):
     """Snapshots in a folder, and the log of what they tell."""
     config = config or parse(
         {"delivery": {"snapshots": str(folder)}, "detectors": [{"name": "d", "model": "m", "assets": ["pump-*"]}]}
     )
     log = structlog.testing.LogCapture()
-    logger = structlog.wrap_logger(None, processors=[log])
+    logger = structlog.wrap_logger(None, processors=[log], wrapper_class=structlog.BoundLogger)  # of every level
     return Snapshots(config, made or assembly(config), logger, time.monotonic), log.entries
 
 
@@ -175,37 +184,40 @@ def test_a_partition_has_one_file_whatever_was_saved_before(tmp_path):
 @settings(max_examples=200, deadline=None)
 @given(plants(), st.data())
 def test_windows_of_a_snapshot_are_those_of_a_refill(readings, data):
-    """A run is stopped by the clock or not, snapshot at one commit, goes on from another; nothing differs."""
+    """A run leaves a snapshot at one commit, goes on from another, and is restarted later without one."""
     config = configuration(on_delay_s=2, off_delay_s=4)
     place = st.integers(0, len(readings))
-    kept, end = sorted((data.draw(place), data.draw(place)))
-    made, outputs = started(assembly(config)), []
-    outputs.append(feed(made, readings[:kept])[0])
-    early, late = data.draw(st.booleans()), data.draw(st.booleans())
-    if early:
-        outputs.append(made.pipeline.close_silent([WHERE]))
+    kept, restart, later = sorted((data.draw(place), data.draw(place), data.draw(place)))
+    clock_before, clock_after = data.draw(st.booleans()), data.draw(st.booleans())
+    made = started(assembly(config))
+    before = [feed(made, readings[:kept])[0]]
+    if clock_before:
+        before.append(made.pipeline.close_silent([WHERE]))
     rebuilt = made.pipeline.partitions[WHERE].export()
-    if late:
-        outputs.append(made.pipeline.close_silent([WHERE]))
-    outputs.append(feed(made, readings[kept:end], kept)[0])
-    state = {key: entry for output in outputs for _, key, entry in output.state}
-    position = outputs[-1].positions[WHERE]
+    if clock_after:
+        before.append(made.pipeline.close_silent([WHERE]))
+    before += [feed(made, readings[kept:restart], kept)[0]]
 
-    def restarted(low, rebuilt=None):
+    def begin(outputs, upto, rebuilt=None):
+        """A new process that takes over what these outputs left behind."""
+        position = outputs[-1].positions[WHERE]
+        state = {key: entry for output in outputs for _, key, entry in output.state}
         again = assembly(config)
         again.pipeline.assign(WHERE, position, list(state.items()), rebuilt)
-        silent, _ = feed(again, readings[low:end], low)
+        start = rebuilt.offset if rebuilt else position.low
+        silent, _ = feed(again, readings[start:upto], start)
         assert (scores_of(silent), silent.transitions, silent.counts.readings) == ({}, [], 0)
-        output, _ = feed(again, readings[end:], end)
-        closed = again.pipeline.close_silent([WHERE])
-        return output, closed, dict(again.pipeline.partitions[WHERE].changed_state())
+        return again
 
-    for refilled, restored in zip(restarted(position.low), restarted(kept, rebuilt), strict=True):
-        if isinstance(refilled, dict):
-            assert refilled == restored
-            continue
-        assert scores_of(refilled) == scores_of(restored)
-        assert by_asset([refilled]) == by_asset([restored])
-        assert {key: entry for _, key, entry in refilled.state} == {key: entry for _, key, entry in restored.state}
-        assert refilled.positions[WHERE].stream == restored.positions[WHERE].stream
-        assert refilled.counts == restored.counts
+    def rest(rebuilt=None):
+        """What comes of all readings behind the restart."""
+        again = begin(before, restart, rebuilt)
+        outputs = [feed(again, readings[restart:later], restart)[0]]
+        again = begin(before + outputs, later)
+        outputs += [feed(again, readings[later:], later)[0], again.pipeline.close_silent([WHERE])]
+        state = {key: entry for output in outputs for _, key, entry in output.state}
+        streams = [output.positions[WHERE].stream for output in outputs]
+        scores = [row for output in outputs for row in scores_of(output).items()]
+        return scores, by_asset(outputs), state, streams, [output.counts for output in outputs]
+
+    assert rest(rebuilt) == rest()

@@ -27,12 +27,22 @@ OFFSET = st.integers(0, 2**63 - 1)
 DEEP = '{"x": ' * 100_000
 
 
-@given(OFFSET, OFFSET, st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)))
-def test_position_comes_back_from_its_metadata(offset, low, stream):
-    position = Position(offset, min(low, offset), stream)
+@given(
+    OFFSET,
+    OFFSET,
+    st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+    st.one_of(st.none(), st.text(max_size=100)),
+    OFFSET,
+)
+def test_position_comes_back_from_its_metadata(offset, low, stream, topic_id, entries):
+    position = Position(offset, min(low, offset), stream, topic_id, entries)
     metadata = encode_metadata(position)
     assert decode_position(offset, metadata) == position
     assert len(metadata.encode()) < 4096
+
+
+def test_metadata_from_before_topic_ids_is_still_read():
+    assert decode_position(9, '{"v":1,"low":4,"stream":5}') == Position(9, 4, 5)
 
 
 def test_low_offset_is_never_behind_the_position():
@@ -64,7 +74,7 @@ def test_metadata_that_cannot_be_read_needs_nothing_before_the_position(metadata
 
 def test_metadata_may_say_more_than_this_version_knows():
     text = '{"v":1,"low":3,"stream":null,"cmd":5,"topic_id":"x"}'
-    assert decode_position(7, text) == Position(7, 3)
+    assert decode_position(7, text) == Position(7, 3, None, "x")
 
 
 def test_key_is_a_json_array_and_comes_back():
