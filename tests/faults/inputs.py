@@ -137,8 +137,9 @@ def retention(stage: Stage, times: int) -> None:
         for partition, at in offsets.items():
             known.begin(partition, at)
         daemon = stage.recover()
-        cuts = {told["partition"]: (told["needed"], told["first"]) for told in daemon.events("refill_cut")}
-        stage.demand({p: first for p, (_, first) in cuts.items()} == offsets, f"told of {cuts}, cut at {offsets}")
+        gone = {each["partition"]: (each["committed"], each["first"]) for each in daemon.events("offset_gone")}
+        cut = {partition: (at, offsets[partition]) for partition, at in committed.items()}
+        stage.demand(gone == cut, f"told of {gone}, cut was {cut}")
         stage.leave()
 
     def with_the_cuts() -> Outputs:

@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -125,10 +126,10 @@ class Positions:
 
     def ends(self) -> dict[int, int]:
         """The offset behind each partition's last record."""
-        return {each.partition: patiently(lambda e=each: self._end(e)) for each in self._where}
+        return {each.partition: patiently(partial(self._end, each)) for each in self._where}
 
     def _end(self, where: TopicPartition) -> int:
-        return self._consumer.get_watermark_offsets(where, timeout=10)[1]
+        return int(self._consumer.get_watermark_offsets(where, timeout=10)[1])
 
     def close(self) -> None:
         """Release the client."""

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import Message
@@ -15,7 +14,7 @@ from monitor.state import decode_entry, decode_key
 from monitor.topics import Topics
 from monitor.wire import IncidentEvent, decode_event, decode_scores, headers_dict
 from tests.faults.observer import Seen, checksum
-from tests.faults.reference import SCORES, Outputs
+from tests.faults.reference import SCORES, Outputs, shown
 
 TOLERANCE = 1e-5  # relative, of scores: how many windows a call of the model has may change the last bits
 KEYS = [name for name in SCORES.names if name != "score"]
@@ -54,9 +53,7 @@ def collect(topics: Topics, records: Iterable[Message], into: Outputs) -> None:
             place = int(told["tocsin-partition"]), int(told["tocsin-offset"])
             into.dead.append(((told["tocsin-topic"], *place, told["tocsin-reason"]), checksum(record)))
         else:
-            into.state[record.partition(), decode_key(record.key())] = msgspec.to_builtins(
-                decode_entry(record.value())
-            )
+            into.state[record.partition(), decode_key(record.key())] = shown(decode_entry(record.value()))
 
 
 def _score_rows(record: Message) -> list[pa.RecordBatch]:

@@ -120,7 +120,12 @@ class Proxy:
 
     def stall(self, node: int | None = None) -> None:
         """Nothing passes any more, and no connection is closed: what a dropped route looks like."""
-        self._call(lambda: [self._flowing[number].clear() for number in self._nodes(node)])
+
+        def stall() -> None:
+            for number in self._nodes(node):
+                self._flowing[number].clear()
+
+        self._call(stall)
 
     def hold(self, *apis: Api, client: str | None = None) -> Hold:
         """Requests of these kinds wait until `release`, and with them what follows on their connection."""

@@ -88,7 +88,13 @@ class Reference:
         self.outputs.events += self._publisher.events(output.transitions)
         for (_, partition), key, entry in output.state:
             self._state[partition][key] = entry
-            self.outputs.state[partition, key] = msgspec.to_builtins(entry)
+            self.outputs.state[partition, key] = shown(entry)
+
+
+def shown(entry: StateEntry) -> dict[str, Any]:
+    """A state as a document; the topic's id, which only the broker knows, is left out."""
+    told: dict[str, Any] = msgspec.to_builtins(entry)
+    return {name: value for name, value in told.items() if name != "topic_id"}
 
 
 def score_rows(partition: int, scores: Scores) -> pa.RecordBatch:
