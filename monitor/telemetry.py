@@ -5,15 +5,16 @@ No label has an unbounded set of values: no asset, no channel, no offset.
 
 import json
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from monitor.logfile import STANDARD_ERROR, LogFile
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -41,6 +42,7 @@ EVENTS = {
     "retrying": "A call to the broker failed and is tried again.",
     "rewinding": "A delivery failed or may have: work since the committed position is done again.",
     "waiting_for_topics": "Topics are missing or have too few partitions; work begins when they are mended.",
+    "log_left_out": "So many lines before this one are missing: the log could not be written, as on a full disk.",
     "left": "The member was taken out of its group on an orderly end: others have its partitions at once.",
     "stopped": "The daemon has left the group.",
 }
@@ -122,7 +124,7 @@ def configure_logging(level: str = "info") -> Any:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, LogFile(STANDARD_ERROR))),
     )
     logging.getLogger("kafka").setLevel(logging.ERROR)
     return structlog.get_logger()

@@ -35,7 +35,7 @@ from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.batches import Batches
 from monitor.transport.kafka_commits import done_within
 from monitor.transport.kafka_delivery import RETRY_BACKOFF_MS, AtLeastOnce, Delivery, ExactlyOnce, say
-from monitor.transport.kafka_group import finish_rejoining, keep_answers, membership, settled
+from monitor.transport.kafka_group import finish_rejoining, keep_answers, membership, patience, settled
 from monitor.transport.kafka_state import StateReader
 from monitor.transport.member import (
     ASK_WITHIN_S,
@@ -109,7 +109,7 @@ class KafkaTransport:
             "heartbeat_interval_ms": max(session_ms // 4, 100),
             "fetch_max_bytes": delivery.max_batch_bytes,
             "max_partition_fetch_bytes": min(PARTITION_BYTES, delivery.max_batch_bytes),
-            "bootstrap_timeout_ms": self._ms,
+            **patience(self._timeout_s, delivery.max_wait_s),
             "metadata_max_age_ms": METADATA_MS,
             **client_settings(config.kafka, KafkaConsumer),
             "group_id": delivery.group,

@@ -34,6 +34,7 @@ Windows = dict[tuple[str, int], float]
 CONFIG = """\
 [kafka]
 bootstrap_servers = "{bootstrap}"
+client_id = "{name}.{instance_id}"
 metadata_max_age_ms = {metadata_max_age_ms}
 
 [topics]
@@ -46,7 +47,7 @@ state = "{name}.state"
 
 [input]
 idle_limit_s = {idle_limit_s}
-max_message_bytes = 100000
+max_message_bytes = {max_message_bytes}
 
 [delivery]
 group = "{name}"
@@ -56,6 +57,7 @@ session_timeout_s = {session_timeout_s}
 max_poll_records = {max_poll_records}
 guarantee = "{guarantee}"
 client = "{client}"
+{delivery}
 leave_on_stop = {leave_on_stop}
 
 [scoring]
@@ -188,6 +190,7 @@ class Site:
         file = self.folder / f"{instance_id}.toml"
         defaults = {
             "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python",
+            "max_message_bytes": 100_000, "delivery": "",
             "metadata_max_age_ms": 30_000, "leave_on_stop": "false", "follow_s": 5, "slowest_ms": 10,
             "guarantee": "exactly-once" if self.exactly_once else "at-least-once",
         }  # fmt: skip
