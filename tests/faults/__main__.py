@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import faulthandler
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ def chosen(only: list[str] | None, form: Form) -> list[Fault]:
 
 
 def main() -> None:
+    faulthandler.enable()
     options = arguments()
     form: Form = "short" if options.short else "quick" if options.quick else "long"
     home = kafka_home()

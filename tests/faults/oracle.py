@@ -71,11 +71,10 @@ def judge(expected: Outputs, found: Outputs) -> Verdict:
     _judge_scores(expected.score_table(), found.score_table(), verdict)
     _judge("incident events", _events(expected.events), _events(found.events), verdict)
     _judge("dead letters", list(expected.dead), list(found.dead), verdict)
-    state = {"expected": expected.state, "found": found.state}
     differing = [
-        (key, *(each.get(key) for each in state.values()))
+        f"{key[0]} {key[1].asset}: {where}"
         for key in expected.state.keys() | found.state.keys()
-        if not close(expected.state.get(key), found.state.get(key))
+        if (where := difference(expected.state.get(key), found.state.get(key)))
     ]
     verdict.add("states", (), (), differing)
     return verdict
@@ -111,6 +110,14 @@ def _judge(
     wrong = [(key, says, wanted.get(key)) for key, says in found if not close(says, wanted.get(key))]
     lost = [key for key in wanted if key not in counts]
     verdict.add(what, lost, [key for key, count in counts.items() for _ in range(count - 1)], wrong)
+
+
+def difference(wanted: Any, got: Any, path: str = "") -> str:
+    """Where two documents differ first, and in what; empty where they do not."""
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        pairs = [(name, wanted.get(name), got.get(name)) for name in {**wanted, **got}]
+        return next((told for name, a, b in pairs if (told := difference(a, b, f"{path}.{name}"))), "")
+    return "" if close(wanted, got) else f"{path} is {got}, not {wanted}"
 
 
 def close(a: Any, b: Any) -> bool:
