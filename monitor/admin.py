@@ -1,19 +1,19 @@
-"""Creates the topics: how many partitions each has, what it keeps, and for how long."""
+"""Creates the topics and lets them grow: how many partitions each has, what it keeps, and for how long."""
 
-import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
-from kafka.admin import ConfigResource
 from msgspec import Struct
 
+from monitor.cluster import admin_client, counted, topic_settings
 from monitor.config import Config
-from monitor.errors import FatalError, InvalidConfiguration, RetriableError, TocsinError
+from monitor.errors import FatalError, RetriableError
 
 _DAY_MS = 86_400_000
+GROWN_WITHIN_S = 15.0
 _ALREADY_EXISTS = kafka_errors.TopicAlreadyExistsError.errno
 _MESSAGE_OVERHEAD_BYTES = 64 * 1024  # batch header, key and headers of a message at the input's limit
 _DEADLETTER_HEADROOM_BYTES = 512 * 1024
@@ -41,12 +41,16 @@ class TopicPlan:
 
 @dataclass(slots=True, frozen=True)
 class TopicFact:
-    """What `create_topics` found or made: the topic's partitions, and what is not as it should be."""
+    """What `create_topics` found or made: the topic's partitions, and what is not as it should be.
+
+    `grown_from`: how many partitions it had before some were added, else None.
+    """
 
     name: str
     partitions: int
     created: bool
     warnings: tuple[str, ...] = ()
+    grown_from: int | None = None
 
 
 def plan_topics(config: Config, input_partitions: int, retention: Retention) -> list[TopicPlan]:
@@ -86,16 +90,22 @@ def create_topics(
 ) -> list[TopicFact]:
     """Create the topics that are missing; say of the others how many partitions they have and what is wrong.
 
-    The input topic, where it exists, decides the number of partitions of the others. Raises RetriableError
-    where no broker answers and FatalError where it refuses.
+    The input topic, where it exists, decides the number of partitions of the others; scores and state, which are
+    written to the input partition's number, are given more where they have fewer. Raises RetriableError where no
+    broker answers and FatalError where it refuses.
     """
-    with _admin(config, timeout_s) as admin:
-        counts = _partition_counts(admin)
-        plans = plan_topics(config, counts.get(config.topics.readings, partitions), retention)
-        missing = [plan for plan in plans if plan.name not in counts]
+    with admin_client(config, timeout_s) as admin:
+        before = counted(admin)
+        plans = plan_topics(config, before.get(config.topics.readings, partitions), retention)
+        missing = [plan for plan in plans if plan.name not in before]
         created = _create(admin, missing, replication)
-        counts = _partition_counts(admin)
-        settings = _topic_settings(admin, [plan.name for plan in plans if plan.name not in created])
+        numbered_as_input = [plan for plan in plans if plan.name in (config.topics.scores, config.topics.state)]
+        _grow(
+            admin,
+            {p.name: p.partitions for p in numbered_as_input if before.get(p.name, p.partitions) < p.partitions},
+        )
+        counts = counted(admin)
+        settings = topic_settings(admin, [plan.name for plan in plans if plan.name not in created])
     facts = []
     for plan in plans:
         found = counts.get(plan.name, plan.partitions)
@@ -103,7 +113,9 @@ def create_topics(
         wanted = partitions if plan.name == config.topics.readings else plan.partitions
         if found != wanted:
             warnings.insert(0, _count_warning(plan.name, found, wanted))
-        facts.append(TopicFact(plan.name, found, plan.name in created, tuple(warnings)))
+        had = before.get(plan.name, found)
+        grown_from = had if had < found and plan.name not in created else None
+        facts.append(TopicFact(plan.name, found, plan.name in created, tuple(warnings), grown_from))
     return facts
 
 
@@ -121,54 +133,6 @@ def _disagreements(plan: TopicPlan, found: Mapping[str, str]) -> Iterator[str]:
         if wanted is not None and found.get(key, "delete" if key == "cleanup.policy" else None) != wanted:
             value = found.get(key, "the broker's default")
             yield f"{plan.name} has {key} = {value}, not {wanted}."
-
-
-# ------------------------------------------------------------------------------------------------- the client
-
-
-def client_settings(kafka: Mapping[str, Any], client: Any) -> dict[str, Any]:
-    """The settings of the table `[kafka]` that this client class of kafka-python knows: each refuses the others'.
-
-    Raises InvalidConfiguration for a setting that no client knows.
-    """
-    for key in kafka:
-        known = any(key in each.DEFAULT_CONFIG for each in (KafkaAdminClient, KafkaConsumer, KafkaProducer))
-        if not known and key != "librdkafka":  # that table is the other client's
-            raise InvalidConfiguration(f"kafka.{key}: the Kafka client has no such setting.")
-    return {key: value for key, value in kafka.items() if key in client.DEFAULT_CONFIG}
-
-
-def addresses(kafka: Mapping[str, Any]) -> str:
-    """The bootstrap addresses as a text for a person."""
-    servers = kafka.get("bootstrap_servers", "the default address")
-    return servers if isinstance(servers, str) else ", ".join(map(str, servers))
-
-
-@contextlib.contextmanager
-def _admin(config: Config, timeout_s: float) -> Iterator[KafkaAdminClient]:
-    """An admin client; what goes wrong with it becomes an error of ours with a sentence."""
-    where = addresses(config.kafka)
-    timeout_ms = int(timeout_s * 1000)
-    settings = {"bootstrap_timeout_ms": timeout_ms, **client_settings(config.kafka, KafkaAdminClient)}
-    try:
-        with contextlib.closing(KafkaAdminClient(**settings)) as admin:
-            yield admin
-    except TocsinError:
-        raise
-    except (kafka_errors.KafkaConfigurationError, ValueError, AssertionError) as error:
-        raise InvalidConfiguration(f"kafka: {error}") from None
-    except (kafka_errors.AuthorizationError, kafka_errors.SaslAuthenticationFailedError) as error:
-        raise FatalError(f"The broker at {where} refuses this user: {_text(error)}.") from None
-    except (kafka_errors.KafkaError, OSError) as error:
-        raise RetriableError(f"No answer from the broker at {where}: {_text(error)}.") from None
-
-
-def _text(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _partition_counts(admin: KafkaAdminClient) -> dict[str, int]:
-    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
 
 
 def _create(admin: KafkaAdminClient, plans: Iterable[TopicPlan], replication: int) -> set[str]:
@@ -195,23 +159,18 @@ def _create(admin: KafkaAdminClient, plans: Iterable[TopicPlan], replication: in
     return created
 
 
-def _topic_settings(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The settings of topics that differ from the broker's own."""
-    resources = [ConfigResource("TOPIC", name) for name in names]
-    if not resources:
-        return {}
-    found = admin.describe_configs(resources).get("topic", {})
-    return {name: {key: str(entry["value"]) for key, entry in keys.items()} for name, keys in found.items()}
-
-
-def partition_counts(config: Config, timeout_s: float = 15.0) -> dict[str, int]:
-    """Partitions of every topic that the broker has; RetriableError where no broker answers."""
-    with _admin(config, timeout_s) as admin:
-        return _partition_counts(admin)
-
-
-def max_message_bytes(config: Config, topic: str, timeout_s: float = 15.0) -> int | None:
-    """What `max.message.bytes` of a topic is set to; None where it is the broker's own."""
-    with _admin(config, timeout_s) as admin:
-        found = _topic_settings(admin, [topic]).get(topic, {}).get("max.message.bytes")
-    return int(found) if found else None
+def _grow(admin: KafkaAdminClient, wanted: Mapping[str, int]) -> None:
+    """Give these topics so many partitions, and return when they have them."""
+    if not wanted:
+        return
+    for topic in admin.create_partitions(dict(wanted), raise_errors=False).results:
+        if topic.error_code != 0:
+            error = kafka_errors.for_code(topic.error_code)
+            reason = topic.error_message or error.__name__
+            raise FatalError(f"The broker does not add partitions to {topic.name}: {reason.rstrip('.')}.")
+    deadline = time.monotonic() + GROWN_WITHIN_S
+    while any(counted(admin).get(name, 0) < count for name, count in wanted.items()):
+        if time.monotonic() > deadline:
+            raise RetriableError(f"The broker was told to add partitions to {', '.join(wanted)} and has not yet.")
+        time.sleep(0.1)
+    admin.wait_for_topics(list(wanted))

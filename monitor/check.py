@@ -7,11 +7,11 @@ import msgspec
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaTopicPartition
 
-from monitor.admin import addresses, client_settings, partition_counts
 from monitor.assembly import assemble, model_of
+from monitor.cluster import addresses, client_settings, partition_counts
 from monitor.columns import Messages
 from monitor.config import Config
-from monitor.errors import TocsinError
+from monitor.errors import InvalidConfiguration, TocsinError
 from monitor.routes import UNWATCHED
 from monitor.scoring import Model
 from monitor.transport.clients import client_version
@@ -62,8 +62,8 @@ def check(config: Config) -> Iterator[Verdict]:
 def _client(config: Config) -> Verdict:
     try:
         return Verdict("client", True, client_version(config))
-    except ModuleNotFoundError:
-        return Verdict("client", False, "confluent-kafka is not installed: pip install 'tocsin[confluent]'")
+    except InvalidConfiguration as error:
+        return Verdict("client", False, str(error))
 
 
 def _crc32c() -> Verdict:

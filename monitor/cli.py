@@ -88,15 +88,34 @@ def topics(
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of the input topic.")] = 4,
     replication: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
 ) -> None:
-    """Create the topics that are missing; those that exist are reported and left as they are."""
+    """Create the topics that are missing; give scores and state as many partitions as the input has."""
     from monitor.admin import create_topics
     from monitor.config import load
 
     for fact in create_topics(load(config), partitions, replication):
-        verb = "created" if fact.created else "exists "
-        typer.echo(f"{verb}  {fact.name}: {fact.partitions} partition{'s' if fact.partitions > 1 else ''}")
+        verb = "created" if fact.created else "grown  " if fact.grown_from else "exists "
+        since = f", before {fact.grown_from}" if fact.grown_from else ""
+        typer.echo(f"{verb}  {fact.name}: {fact.partitions} partition{'s' if fact.partitions > 1 else ''}{since}")
         for warning in fact.warnings:
             typer.echo(f"         warning: {warning}", err=True)
+
+
+@app.command(epilog="**Example:** `tocsin leave --instance daemon-3`")
+def leave(
+    config: ConfigFile = DEFAULT_CONFIG,
+    instance: Annotated[
+        str | None, typer.Option(help="The daemon's instance_id.", show_default="as configured")
+    ] = None,
+) -> None:
+    """Take a daemon that is gone for good out of its group: the others have its partitions at once."""
+    from monitor.cluster import remove_member
+    from monitor.config import load
+    from monitor.transport.member import instance_of
+
+    loaded = load(config)
+    name = instance or instance_of(loaded)
+    was_there = remove_member(loaded, name)
+    typer.echo(f"{name} {'has left' if was_there else 'is not in'} the group {loaded.delivery.group}")
 
 
 Speed = Annotated[
@@ -232,7 +251,7 @@ def demo(
 
 def _send(config: Any, readings: Any, total: int, speed: float | None, encoding: str) -> None:
     """Send readings to the input topic with a progress bar, and say how many were acknowledged."""
-    from monitor.admin import partition_counts
+    from monitor.cluster import partition_counts
     from monitor.replay import replay as send
     from monitor.replay import replay_producer
 

@@ -1,14 +1,11 @@
 """The daemon: polls a transport, runs the step, delivers what it gives, and tells how it goes."""
 
-import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from monitor.assembly import Assembly
 from monitor.columns import Columns, Messages
@@ -17,19 +14,14 @@ from monitor.errors import RetriableError
 from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.snapshots import Snapshots
-from monitor.state import Position, StateEntry, StateKey, decode_entry, decode_key
+from monitor.state import Position
+from monitor.takeover import Takeover
 from monitor.telemetry import Metrics
 from monitor.transport import Outgoing, TopicPartition, Transport
+from monitor.waiting import Waiting
 
-T = TypeVar("T")
 LOOP_LIMIT_S = 60.0  # a loop that takes longer is not healthy
 REST_AFTER = 500_000  # readings
-RETRY_FIRST_S, RETRY_MOST_S = 0.2, 10.0
-
-
-def wait_s(failures: int) -> float:
-    """How long to wait after so many failures in a row: longer each time, and not all members at once."""
-    return min(RETRY_FIRST_S * 2.0 ** (failures - 1), RETRY_MOST_S) * random.uniform(0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +46,12 @@ class Daemon:
         deadletter_limit: int = 1_048_576,
         rest: Callable[[], None] = lambda: None,
         follow: Callable[[Output], None] = lambda output: None,
+        stop: threading.Event | None = None,
     ) -> None:
-        """`rest` is called in the first moment without work after much of it, `follow` after every step."""
+        """`rest` is called in the first moment without work after much of it, `follow` after every step.
+
+        `stop`, when set, ends `run`.
+        """
         self.metrics = metrics or Metrics()
         self._config = config
         self._assembly = assembly
@@ -69,8 +65,10 @@ class Daemon:
         self._rest, self._worked = rest, 0
         self._follow = follow
         self._undelivered = 0  # deliveries in a row that failed
-        self._doubtful = False  # whether what is held is ahead of what is committed
-        self._stop = threading.Event()
+        self._doubt = ""  # why what is held may be ahead of what is committed; empty where it is not
+        self._stop = stop or threading.Event()
+        self._retry = Waiting(self._stop, self._tell_retry)
+        self._takeover = Takeover(config, transport, log, self.metrics, self._clock.monotonic)
 
     def stop(self) -> None:
         """Ask `run` to finish the batch in hand and leave."""
@@ -83,14 +81,17 @@ class Daemon:
 
     def missing_for_readiness(self) -> str:
         """What keeps the daemon from doing its work; empty when it owns partitions and is healthy."""
-        return self.missing_for_health() or ("" if self._last_record else "no partition is assigned")
+        reason = self._retry.reason or self._doubt
+        waiting = f"waiting for the broker: {reason}" if reason else ""
+        unassigned = "" if self._last_record else "no partition is assigned"
+        return self.missing_for_health() or self._takeover.missing or waiting or unassigned
 
     def run(self) -> None:
-        """Loop until `stop`; whatever was read is delivered or left for the next owner."""
+        """Loop until it is stopped, and finish the batch in hand: what was read is delivered or left for the next."""
         try:
             while not self._stop.is_set():
                 self.turn()
-            if not self._doubtful:
+            if not self._doubt:
                 self._snapshots.save(self._assembly.pipeline.partitions, now=True)
         finally:
             self._transport.close()
@@ -100,14 +101,16 @@ class Daemon:
     def turn(self) -> Output:
         """One poll and what follows from it."""
         self._last_loop = self._clock.monotonic()
+        for where in self._takeover.look(list(self._last_record)):
+            self._assign(where, {})
         polled = self._retry(lambda: self._transport.poll(self._config.delivery.max_wait_s))
         for where in polled.revoked if polled else ():
             self._revoke(where)
-        if self._doubtful and polled:
+        if self._doubt and polled:
             polled.messages = []
-            self._rewind()
+            self._rewind(polled.gone)
         for where in polled.assigned if polled else ():
-            self._assign(where)
+            self._assign(where, polled.gone if polled else {})
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
         started = self._clock.monotonic()
         decoded = [(each, self._assembly.decoder.decode(each)) for each in messages]
@@ -128,22 +131,17 @@ class Daemon:
 
     # ---------------------------------------------------------------------------------------- partitions
 
-    def _assign(self, where: TopicPartition) -> None:
+    def _assign(self, where: TopicPartition, gone: Mapping[TopicPartition, int | None]) -> None:
         """Take a partition over: alarm state from the state topic, windows from the low offset on."""
-        position = self._retry(lambda: self._transport.committed(where))
-        bounds = self._retry(lambda: self._transport.bounds(where))
-        entries = self._retry(lambda: self._transport.read_state(where))
-        if bounds is None or entries is None:
-            return  # stopping
-        first, end = bounds
-        position = position or Position(first, first)
-        low = min(max(position.low, first), end)
-        offset = max(min(position.offset, end), low)
-        needed, position = position.low, Position(offset, low, position.stream)
-        rebuilt = self._snapshots.restore(where, position, None)
-        if rebuilt is None and low > needed:
-            self._log.warning("refill_cut", partition=where[1], needed=needed, first=first)
-        self._assembly.pipeline.assign(where, position, self._state(entries), rebuilt)
+        resumed = self._retry(lambda: self._takeover.resume(where, gone))
+        if resumed is None:  # refused, or stopping
+            if where in self._last_record:
+                self._let_go(where)
+            return
+        offset, low = resumed.position.offset, resumed.position.low
+        rebuilt = self._snapshots.restore(where, resumed.position, resumed.position.topic_id)
+        self._takeover.tell(where, resumed, refilled=rebuilt is None)
+        self._assembly.pipeline.assign(where, resumed.position, resumed.entries, rebuilt)
         self._transport.start(where, rebuilt.offset if rebuilt else low)
         self._last_record[where] = self._clock.monotonic()
         self.metrics.assigned.set(len(self._last_record))
@@ -151,32 +149,27 @@ class Daemon:
             "assigned", partition=where[1], offset=offset, low=low, snapshot=rebuilt.offset if rebuilt else None
         )
 
-    def _state(self, entries: Any) -> list[tuple[StateKey, StateEntry]]:
-        """Entries of the state topic that can be read; another version's or a stranger's are skipped and told."""
-        known = []
-        for key, value in entries:
-            try:
-                known.append((decode_key(key), decode_entry(value)))
-            except msgspec.DecodeError as error:
-                self._log.warning("state_unreadable", key=key[:200].decode("utf-8", "replace"), detail=str(error))
-        return known
-
-    def _rewind(self) -> None:
+    def _rewind(self, gone: Mapping[TopicPartition, int | None]) -> None:
         """Go back to the committed positions: what is held is doubtful after a delivery that may have failed."""
-        if self._stop.wait(wait_s(self._undelivered)):
+        if self._retry.pause(self._undelivered):
             return
         for where in list(self._last_record):
-            self._assign(where)
-        self._doubtful = self._stop.is_set()  # an assignment may have been given up
+            self._assign(where, gone)
+        if not self._stop.is_set():  # else an assignment may have been given up
+            self._doubt = ""
 
     def _revoke(self, where: TopicPartition) -> None:
+        self._takeover.forget(where)
+        self._let_go(where)
+        self._log.info("revoked", partition=where[1])
+
+    def _let_go(self, where: TopicPartition) -> None:
         self._assembly.pipeline.revoke(where)
         self._last_record.pop(where, None)
         for gauge in (self.metrics.lag, self.metrics.lag_s):
             if (str(where[1]),) in gauge._metrics:
                 gauge.remove(str(where[1]))
         self.metrics.assigned.set(len(self._last_record))
-        self._log.info("revoked", partition=where[1])
 
     # ---------------------------------------------------------------------------------------------- step
 
@@ -222,7 +215,7 @@ class Daemon:
             self._transport.deliver(outputs, state, at)
         except RetriableError as error:
             self._undelivered += 1
-            self._doubtful = True
+            self._doubt = str(error)
             self.metrics.rewinds.inc()
             self._log.warning("rewinding", detail=str(error))
             return False
@@ -230,20 +223,10 @@ class Daemon:
         self._last_commit = self._clock.monotonic()
         return True
 
-    def _retry(self, call: Callable[[], T]) -> T | None:
-        """Call until it succeeds, waiting longer each time; None only where the daemon is asked to stop."""
-        failures = 0
-        while True:
-            try:
-                return call()
-            except RetriableError as error:
-                failures += 1
-                wait = wait_s(failures)
-                self.metrics.retries.inc()
-                self._log.warning("retrying", detail=str(error), wait_s=round(wait, 2))
-                if self._stop.wait(wait):
-                    return None
-                self._last_loop = self._clock.monotonic()
+    def _tell_retry(self, error: RetriableError, wait_s: float) -> None:
+        self.metrics.retries.inc()
+        self._log.warning("retrying", detail=str(error), wait_s=round(wait_s, 2))
+        self._last_loop = self._clock.monotonic()
 
     def _tell(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
         """Metrics, and the one canonical log line of a batch."""
@@ -265,6 +248,7 @@ class Daemon:
         metrics.windows.inc(counts.windows)
         metrics.not_scored.inc(counts.windows_not_scored)
         metrics.over.inc(counts.windows_over_limit)
+        metrics.revisions.inc(counts.revisions)
         metrics.batch_s.observe(took)
         metrics.assets.set(len(self._assembly.decoder.assets.names))
         lag = self._tell_lag(decoded)

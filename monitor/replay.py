@@ -10,7 +10,7 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.codec import has_lz4
 
-from monitor.admin import addresses, client_settings
+from monitor.cluster import addresses, client_settings
 from monitor.config import Config
 from monitor.encode import Encoding, Message, encode
 from monitor.errors import FatalError, RetriableError

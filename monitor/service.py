@@ -5,7 +5,6 @@ import dataclasses
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import FrameType
@@ -14,17 +13,21 @@ from typing import Any
 from prometheus_client import Histogram
 
 from monitor import __version__
-from monitor.admin import max_message_bytes, partition_counts
 from monitor.assembly import assemble, load_models
+from monitor.cluster import max_message_bytes, remove_member, topics_now
 from monitor.config import Config
-from monitor.daemon import RETRY_FIRST_S, RETRY_MOST_S, Daemon
-from monitor.errors import FatalError, RetriableError
+from monitor.daemon import Daemon
+from monitor.errors import FatalError, RetriableError, TocsinError
 from monitor.following import Following
 from monitor.process import rest, settle
 from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
+from monitor.topics import lacking
 from monitor.transport import Transport, clients
+from monitor.transport.member import instance_of
+from monitor.waiting import Waiting
 
+CONNECT_EVERY_S = 2.0  # while there is no broker yet
 LEAVE_WITHIN_S = 9.0  # after a signal; a broker that is away is not waited for any longer
 
 
@@ -33,31 +36,43 @@ def serve(config: Config) -> None:
     log = configure_logging(config.telemetry.log_level)
     metrics = Metrics()
     models = {name: timed(model, metrics.inference_s) for name, model in load_models(config).items()}
+    clients.require(config)
     settle()
-    with stopping(log) as stopped:
-        transport = connect(config, log, stopped)
+    standing = Standing()
+    with stopping(log) as stop, telemetry(config, metrics, standing) as address:
+        log.info(
+            "started",
+            version=__version__,
+            detectors=[detector.name for detector in config.detectors],
+            models={name: f"{m.metadata.name}/{m.metadata.version}" for name, m in models.items()},
+            provider=sorted({model.provider for model in models.values()}),
+            client=clients.client_version(config),
+            telemetry=address,
+        )
+        if clients.checksums_are_slow(config):
+            log.warning("slow_checksums", detail="pip install crc32c")
+        transport = connect(config, log, stop, standing)
         if transport is None:
             return
         most, assembly = limit(config), assemble(config, models)
         following = Following(config, assembly, log, metrics, partial(timed, histogram=metrics.inference_s))
         daemon = Daemon(
             config, assembly, transport, log, metrics,
-            deadletter_limit=most, rest=rest, follow=following.between_steps,
+            deadletter_limit=most, rest=rest, follow=following.between_steps, stop=stop,
         )  # fmt: skip
-        stopped.tell(daemon.stop)
-        with telemetry(config, daemon) as address, following:
-            log.info(
-                "started",
-                version=__version__,
-                detectors=[detector.name for detector in config.detectors],
-                models={name: f"{m.metadata.name}/{m.metadata.version}" for name, m in models.items()},
-                provider=sorted({model.provider for model in models.values()}),
-                client=clients.client_version(config),
-                telemetry=address,
-            )
-            if clients.checksums_are_slow(config):
-                log.warning("slow_checksums", detail="pip install crc32c")
+        standing.healthy, standing.ready = daemon.missing_for_health, daemon.missing_for_readiness
+        with following:
             daemon.run()
+        if config.delivery.leave_on_stop:
+            leave(config, log)
+
+
+class Standing:
+    """What telemetry answers: whether the process is healthy and ready, as texts of what is missing."""
+
+    def __init__(self) -> None:
+        self.healthy: Callable[[], str] = lambda: ""
+        self.ready: Callable[[], str] = lambda: "waiting for the broker"
 
 
 def timed(model: Model, histogram: Histogram) -> Model:
@@ -70,29 +85,10 @@ def timed(model: Model, histogram: Histogram) -> Model:
     return dataclasses.replace(model, score=score)
 
 
-class Stopped:
-    """Whether a signal has come, and whom to tell of it."""
-
-    def __init__(self) -> None:
-        self.came = False
-        self._tell: list[Callable[[], object]] = []
-
-    def tell(self, call: Callable[[], object]) -> None:
-        """Call this when a signal comes, or at once where it has."""
-        self._tell.append(call)
-        if self.came:
-            call()
-
-    def __call__(self) -> None:
-        self.came = True
-        for call in self._tell:
-            call()
-
-
 @contextlib.contextmanager
-def stopping(log: Any, timeout_s: float = LEAVE_WITHIN_S) -> Iterator[Stopped]:
+def stopping(log: Any, timeout_s: float = LEAVE_WITHIN_S) -> Iterator[threading.Event]:
     """SIGTERM and SIGINT ask for an orderly end, which takes at most `timeout_s`; a second one ends at once."""
-    stopped = Stopped()
+    stop = threading.Event()
 
     def give_up() -> None:
         log.error("stopped", detail="the broker did not answer in time; what was not committed is done again")
@@ -101,48 +97,55 @@ def stopping(log: Any, timeout_s: float = LEAVE_WITHIN_S) -> Iterator[Stopped]:
     last_resort = threading.Timer(timeout_s, give_up)
     last_resort.daemon = True
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if stopped.came:
+    def come(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
             raise KeyboardInterrupt
-        stopped()
         last_resort.start()
+        stop.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, come) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stopped
+        yield stop
     finally:
         last_resort.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def connect(config: Config, log: Any, stopped: Stopped) -> Transport | None:
+class TopicsMissing(RetriableError):
+    """Topics that the daemon reads or writes are missing or have too few partitions; the text says what to do."""
+
+
+def connect(config: Config, log: Any, stop: threading.Event, standing: Standing) -> Transport | None:
     """Connect, waiting for the broker and the topics as long as it takes; None where a signal came first."""
-    wait, told = RETRY_FIRST_S, ""
-    while not stopped.came:
-        try:
-            missing = missing_topics(config)
-            if not missing:
-                return clients.connect(config)
-            event, detail = "waiting_for_topics", f"create them with `tocsin topics`: {', '.join(missing)}"
-        except RetriableError as error:
-            event, detail = "retrying", str(error)
-        if detail != told:
-            log.warning(event, detail=detail)
-            told = detail
-        deadline = time.monotonic() + wait
-        while time.monotonic() < deadline and not stopped.came:
-            time.sleep(0.1)
-        wait = min(2 * wait, RETRY_MOST_S / 5)
-    return None
+    told = ""
+
+    def tell(error: RetriableError, wait_s: float) -> None:
+        nonlocal told
+        if str(error) != told:
+            told = str(error)
+            log.warning("waiting_for_topics" if isinstance(error, TopicsMissing) else "retrying", detail=told)
+
+    def attempt() -> Transport:
+        missing = lacking(config.topics, topics_now(config, timeout_s=3.0))
+        if missing:
+            raise TopicsMissing(missing)
+        return clients.connect(config)
+
+    waiting = Waiting(stop, tell, most_s=CONNECT_EVERY_S)
+    standing.ready = lambda: f"waiting for the broker: {waiting.reason}".removesuffix(": ")
+    return waiting(attempt)
 
 
-def missing_topics(config: Config) -> list[str]:
-    """Topics that the daemon reads or writes and the broker does not have."""
-    found = partition_counts(config, timeout_s=3.0)
-    topics = config.topics
-    needed = (topics.readings, topics.scores, topics.anomalies, topics.deadletter, topics.state)
-    return [name for name in needed if not found.get(name)]
+def leave(config: Config, log: Any) -> None:
+    """Take this member out of its group, so that others have its partitions before its session ends."""
+    instance = instance_of(config)
+    try:
+        remove_member(config, instance, timeout_s=3.0)
+    except TocsinError as error:
+        log.warning("left", instance=instance, detail=f"others take over when its session ends: {error}")
+    else:
+        log.info("left", instance=instance)
 
 
 def limit(config: Config) -> int:
@@ -154,8 +157,8 @@ def limit(config: Config) -> int:
 
 
 @contextlib.contextmanager
-def telemetry(config: Config, daemon: Daemon) -> Iterator[str | None]:
-    """Answer /metrics, /healthz and /readyz while the daemon runs; gives the address."""
+def telemetry(config: Config, metrics: Metrics, standing: Standing) -> Iterator[str | None]:
+    """Answer /metrics, /healthz and /readyz while the process runs; gives the address."""
     settings = config.telemetry
     if settings.port < 0:
         yield None
@@ -164,9 +167,9 @@ def telemetry(config: Config, daemon: Daemon) -> Iterator[str | None]:
         server = TelemetryServer(
             settings.host,
             settings.port,
-            daemon.metrics.registry,
-            daemon.missing_for_health,
-            daemon.missing_for_readiness,
+            metrics.registry,
+            lambda: standing.healthy(),
+            lambda: standing.ready(),
         )
     except OSError as error:
         raise FatalError(

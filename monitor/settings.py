@@ -21,10 +21,20 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "json"
     ts_unit: Annotated[
         Literal["s", "ms", "us", "ns"],
-        Meta(description="Unit of numeric event times in JSON, and of integers in Arrow."),
+        Meta(
+            description="Unit of numeric event times in JSON, and of integers in Arrow. Texts and Arrow timestamps "
+            "have their own unit, and a zone: a time without one is a dead letter."
+        ),
     ] = "ms"
     allowed_lateness_s: Annotated[
         Delay, Meta(description="How far behind an asset's newest event time a reading may come and still count.")
+    ] = 0.0
+    revision_bound_s: Annotated[
+        Delay,
+        Meta(
+            description="How far behind an asset's newest event time a late reading may come and still revise an "
+            "incident that was published; longer than `allowed_lateness_s`, or 0: never."
+        ),
     ] = 0.0
     idle_limit_s: Annotated[
         Seconds,
@@ -71,11 +81,22 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     session_timeout_s: Annotated[
         Seconds, Meta(description="A member that is silent for so long loses its partitions.")
     ] = 10.0
+    leave_on_stop: Annotated[
+        bool,
+        Meta(
+            description="Leave the group on an orderly end, so that others take over at once; for scaling down. "
+            "Without, a restart within the session timeout keeps its partitions."
+        ),
+    ] = False
     max_wait_s: Annotated[Seconds, Meta(description="Longest wait for messages in one poll.")] = 0.1
     max_poll_records: Annotated[Count, Meta(description="Most messages in one batch, when behind.")] = 50_000
     max_batch_bytes: Annotated[
         Count, Meta(description="Most bytes of messages in one batch, when behind; as many again are read ahead.")
     ] = 16_777_216
+    max_batch_share: Annotated[
+        Annotated[float, Meta(gt=0, le=1)],
+        Meta(description="A batch may take so much of the time that the group allows between two polls."),
+    ] = 0.25
     snapshots: Annotated[
         str | None,
         Meta(

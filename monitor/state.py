@@ -39,28 +39,37 @@ class StateKey(NamedTuple):
 
 
 class StateEntry(Struct, frozen=True):
-    """Value of an entry: format version, alarm state, and recent closes that no reading caused."""
+    """Value of an entry: format version, alarm state, and recent closes that no reading caused.
+
+    `topic_id`: the input topic whose offsets the closes have; another one of the same name has other readings there.
+    """
 
     v: Literal[1]
     alarm: AlarmState
     closes: tuple[Close, ...] = ()
+    topic_id: str | None = None
 
 
 class Position(Struct, frozen=True):
     """A partition's committed position: next offset to process, and what its metadata says.
 
-    `low` is the oldest offset that an open window needs, `stream` the stream time in ns.
+    `low` is the oldest offset that an open window needs, `stream` the stream time in ns, `topic_id` the input topic's
+    id where the broker has one, `entries` how many the state topic has of this partition: fewer were lost.
     """
 
     offset: int
     low: int
     stream: int | None = None
+    topic_id: str | None = None
+    entries: int = 0
 
 
 class _Metadata(Struct):
     v: Literal[1]
     low: Annotated[int, Meta(ge=0, le=HIGHEST)]
     stream: Annotated[int, Meta(ge=LOWEST, le=HIGHEST)] | None = None
+    topic_id: Annotated[str, Meta(max_length=100)] | None = None
+    entries: Annotated[int, Meta(ge=0, le=HIGHEST)] = 0
 
 
 def encode_key(key: StateKey) -> bytes:
@@ -85,7 +94,8 @@ def decode_entry(data: bytes) -> StateEntry:
 
 def encode_metadata(position: Position) -> str:
     """Commit metadata of a position: JSON far below Kafka's 4,096 bytes, whatever the number of assets."""
-    return msgspec.json.encode(_Metadata(1, position.low, position.stream)).decode()
+    told = _Metadata(1, position.low, position.stream, position.topic_id, position.entries)
+    return msgspec.json.encode(told).decode()
 
 
 def decode_position(offset: int, metadata: str) -> Position:
@@ -94,7 +104,7 @@ def decode_position(offset: int, metadata: str) -> Position:
         told = _decode(metadata, _Metadata)
     except msgspec.DecodeError:
         return Position(offset, offset)
-    return Position(offset, min(told.low, offset), told.stream)
+    return Position(offset, min(told.low, offset), told.stream, told.topic_id, told.entries)
 
 
 def _decode(data: bytes | str, kind: type[T]) -> T:

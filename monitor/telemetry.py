@@ -5,25 +5,32 @@ No label has an unbounded set of values: no asset, no channel, no offset.
 
 import json
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from monitor.logfile import STANDARD_ERROR, LogFile
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 EVENTS = {
-    "started": "The daemon runs; its detectors, models, provider, Kafka client and telemetry address.",
+    "started": "The process runs; its detectors, models, provider, Kafka client and telemetry address.",
     "slow_checksums": "The package crc32c is missing: kafka-python computes checksums in Python, many times slower.",
     "assigned": "A partition was taken over: what is committed, how far back windows go, which snapshot serves.",
     "revoked": "A partition left, its windows and alarm state with it.",
     "batch": "One step: readings, windows, incidents, dead letters, lag and times.",
-    "refill_cut": "Retention has deleted readings that open windows need: those windows stay partly empty.",
+    "topic_missing": "The input topic is gone; the daemon waits for it.",
+    "topic_recreated": "The input topic was created anew: it is read from its beginning; alarms stay, windows go.",
+    "offset_gone": "The log does not have the reading that is next: retention passed it, or a broker lost it. Work "
+    "goes on at the nearest offset there is.",
+    "state_lost": "The state topic has fewer entries than were written: alarms that were open may be raised again.",
+    "refill_cut": "Retention has deleted readings that are needed: open windows stay partly empty, and incidents "
+    "are not revised.",
     "snapshot_ignored": "A snapshot of open windows does not serve, and why: they are rebuilt from the input.",
     "snapshot_failed": "A snapshot of open windows could not be written; the next one is tried in its time.",
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
@@ -34,9 +41,13 @@ EVENTS = {
     "model_serves": "Another model has taken over, from this step on.",
     "retrying": "A call to the broker failed and is tried again.",
     "rewinding": "A delivery failed or may have: work since the committed position is done again.",
-    "waiting_for_topics": "The broker lacks topics; work begins when they are created.",
+    "waiting_for_topics": "Topics are missing or have too few partitions; work begins when they are mended.",
+    "log_left_out": "So many lines before this one are missing: the log could not be written, as on a full disk.",
+    "left": "The member was taken out of its group on an orderly end: others have its partitions at once.",
     "stopped": "The daemon has left the group.",
 }
+# What the daemon can go on after, though something was lost or changed: each is an event, too.
+RECOVERIES = ("topic_missing", "topic_recreated", "offset_gone", "refill_cut", "state_lost")
 
 
 class Metrics:
@@ -67,8 +78,14 @@ class Metrics:
             registry=r,
         )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
+        self.revisions = Counter("tocsin_revisions", "Incidents revised by late readings", registry=r)
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
         self.rewinds = Counter("tocsin_rewinds", "Deliveries that failed and whose work is done again", registry=r)
+        self.recoveries = Counter(
+            "tocsin_recoveries", "What was found lost or changed and gone on after", ["kind"], registry=r
+        )
+        for kind in RECOVERIES:
+            self.recoveries.labels(kind)
         self.lag = Gauge("tocsin_lag_records", "Messages not yet read", ["partition"], registry=r)
         self.lag_s = Gauge("tocsin_lag_seconds", "Age of the newest message processed", ["partition"], registry=r)
         self.assets = Gauge("tocsin_assets", "Assets seen", registry=r)
@@ -107,7 +124,7 @@ def configure_logging(level: str = "info") -> Any:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, LogFile(STANDARD_ERROR))),
     )
     logging.getLogger("kafka").setLevel(logging.ERROR)
     return structlog.get_logger()

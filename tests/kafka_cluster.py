@@ -20,9 +20,10 @@ process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{second_listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{second_advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 log.dirs={folder}/data
 auto.create.topics.enable=false
 default.replication.factor={copies}
@@ -44,15 +45,20 @@ class KafkaCluster:
     """Nodes 0 to N-1, each broker and controller at once; a context manager.
 
     home: a folder with `libs/`; folder: where data, settings and logs go. With three nodes and more,
-    topics have three copies of which two must be in sync.
+    topics have three copies of which two must be in sync. `proxied` gives each node a second listener, at
+    `behind_ports`, whose clients are sent on to `proxy_ports`, where a proxy is to answer; the nodes themselves
+    and all clients of `bootstrap` talk directly.
     """
 
-    def __init__(self, home: Path, folder: Path, nodes: int = 1) -> None:
+    def __init__(self, home: Path, folder: Path, nodes: int = 1, proxied: bool = False) -> None:
         self.home = home
-        ports: set[int] = set()
-        while len(ports) < 2 * nodes:
-            ports.add(free_port())
-        self.ports, controller_ports = list(ports)[:nodes], list(ports)[nodes:]
+        found: set[int] = set()
+        while len(found) < 4 * nodes:
+            found.add(free_port())
+        ports = list(found)
+        self.ports, controller_ports = ports[:nodes], ports[nodes : 2 * nodes]
+        self.behind_ports, self.proxy_ports = ports[2 * nodes : 3 * nodes], ports[3 * nodes :]
+        self._proxied = proxied
         self._folders = [folder / f"node-{node}" for node in range(nodes)]
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * nodes
         self._write_settings(controller_ports)
@@ -72,6 +78,8 @@ class KafkaCluster:
                 voters=voters,
                 port=self.ports[node],
                 controller_port=controller_ports[node],
+                second_listener=f",PROXIED://127.0.0.1:{self.behind_ports[node]}" if self._proxied else "",
+                second_advertised=f",PROXIED://127.0.0.1:{self.proxy_ports[node]}" if self._proxied else "",
                 folder=folder,
                 copies=copies,
                 in_sync=2 if copies > 1 else 1,
@@ -102,16 +110,15 @@ class KafkaCluster:
         for node, process in zip(nodes, formatting, strict=True):
             if process.wait(START_TIMEOUT_S):
                 raise RuntimeError((self._folders[node] / "format.log").read_text())
+        self.start(*nodes)
+        return self
+
+    def start(self, *nodes: int) -> None:
+        """Start nodes that were killed or stopped, and return when each answers: without a majority none does."""
         for node in nodes:
             self._launch(node)
         for node in nodes:
             self._await_answer(node)
-        return self
-
-    def start(self, node: int) -> None:
-        """Start a node that was killed or stopped, and return when it answers."""
-        self._launch(node)
-        self._await_answer(node)
 
     def _launch(self, node: int) -> None:
         self._processes[node] = self._java(node, "broker.log", "kafka.Kafka", self._settings(node))
@@ -124,6 +131,17 @@ class KafkaCluster:
                 log = (self._folders[node] / "broker.log").read_text().splitlines()[-20:]
                 raise RuntimeError(f"node {node} did not start:\n" + "\n".join(log))
             time.sleep(0.05)
+
+    def runs(self, node: int) -> bool:
+        """Whether a node's process lives."""
+        process = self._processes[node]
+        return process is not None and process.poll() is None
+
+    def pid(self, node: int) -> int:
+        """The process of a node that runs."""
+        process = self._processes[node]
+        assert process is not None
+        return process.pid
 
     def signal(self, node: int, number: int) -> None:
         """Send a signal to a node: SIGSTOP and SIGCONT hang it and let it go on."""

@@ -11,7 +11,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaTopicPartition
 from msgspec import Struct
 
-from monitor.admin import client_settings
+from monitor.cluster import client_settings
 from monitor.config import Config
 from monitor.recording import Recording, labelled_intervals
 from monitor.wire import IncidentEvent, decode_event, decode_scores, to_ns

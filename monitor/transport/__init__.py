@@ -5,12 +5,13 @@ At least once, by choice: `deliver` returns when the outputs are acknowledged an
 them is sent; whatever fails before that is delivered again, with the same event ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from monitor.columns import Headers, Messages
 from monitor.state import Position
+from monitor.topics import TopicNow
 
 TopicPartition = tuple[str, int]
 
@@ -28,10 +29,15 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Polled:
-    """What a poll gave: partitions that left and came, in this order, then messages."""
+    """What a poll gave: partitions that left and came, in this order, then messages.
+
+    gone: partitions whose next offset the log does not have, which therefore left and came again; with the offset
+    where the log begins to differ from what was read, where that is known.
+    """
 
     revoked: list[TopicPartition] = field(default_factory=list)
     assigned: list[TopicPartition] = field(default_factory=list)
+    gone: dict[TopicPartition, int | None] = field(default_factory=dict)
     messages: list[Messages] = field(default_factory=list)
 
 
@@ -44,6 +50,9 @@ class Transport(Protocol):
 
     def poll(self, max_wait_s: float) -> Polled:
         """Wait for messages, at most so long."""
+
+    def topics(self) -> Mapping[str, TopicNow]:
+        """What the broker has now of the topics that the daemon reads and writes."""
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position, None where there is none; earlier deliveries of this member are settled."""

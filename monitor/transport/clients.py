@@ -3,7 +3,9 @@
 from importlib.metadata import version
 
 import kafka.record.util
+from kafka import KafkaConsumer
 
+from monitor.cluster import client_settings
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration
 from monitor.transport import Transport
@@ -14,20 +16,31 @@ def connect(config: Config, timeout_s: float | None = None) -> Transport:
     """A member of the group by the configured client; raises as the client's own transport does."""
     if config.delivery.client == "kafka-python":
         return KafkaTransport(config, timeout_s)
+    require(config)
+    from monitor.transport.confluent import ConfluentTransport
+
+    return ConfluentTransport(config, timeout_s)
+
+
+def require(config: Config) -> None:
+    """Raises InvalidConfiguration where the client is not installed, or no client has a setting of `[kafka]`."""
+    client_settings(config.kafka, KafkaConsumer)
+    if config.delivery.client == "kafka-python":
+        return
     try:
-        from monitor.transport.confluent import ConfluentTransport
+        import confluent_kafka  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "confluent_kafka":
             raise
         text = "delivery.client: the package confluent-kafka is not installed: pip install 'tocsin[confluent]'"
         raise InvalidConfiguration(text) from None
-    return ConfluentTransport(config, timeout_s)
 
 
 def client_version(config: Config) -> str:
-    """The client's name and version."""
+    """The client's name and version; raises InvalidConfiguration where it is not installed."""
     if config.delivery.client == "kafka-python":
         return f"kafka-python {version('kafka-python')}"
+    require(config)
     import confluent_kafka
 
     return f"confluent-kafka {version('confluent-kafka')}, librdkafka {confluent_kafka.libversion()[0]}"

@@ -1,27 +1,30 @@
 """Kafka by confluent-kafka, which is librdkafka: a group member without auto-commit, and a producer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from monitor.admin import addresses
+from monitor.arrays import HIGHEST
+from monitor.cluster import addresses, topics_now
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration, RetriableError, TocsinError
 from monitor.state import Position, decode_position, encode_metadata
+from monitor.topics import TopicNow
 from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.apart import apart
 from monitor.transport.batches import Batches
 from monitor.transport.librdkafka import consumer_settings, producer_settings, reader_settings, transaction_settings
 from monitor.transport.librdkafka_calls import SLICE_S, end, ignore, say
+from monitor.transport.librdkafka_positions import Positions
 from monitor.transport.librdkafka_producer import Publisher
 from monitor.transport.librdkafka_state import StateReader
 from monitor.transport.librdkafka_transactions import Transactions
-from monitor.transport.member import Changes, fenced, instance_of, not_allowed, session_refused
+from monitor.transport.member import ASK_WITHIN_S, Changes, fenced, instance_of, not_allowed, session_refused
 
 # So many messages are taken at a time: the objects that are made of them are freed again before the next ones are
 # made, and so stay in the processor's cache (20,000 at a time take half as much CPU time again, measured).
@@ -61,7 +64,7 @@ class ConfluentTransport:
         self._changes = Changes()
         self._batches = Batches(config, ASK_MOST)
         self._owned: set[TopicPartition] = set()
-        self._positions: dict[TopicPartition, int] = {}  # of the started ones
+        self._positions = Positions()
         self._member: str | None = None  # who this is in the group, by its last assignment
         self._failure: TocsinError | None = None
         self._cooperative = config.delivery.assignor == "cooperative-sticky"
@@ -119,7 +122,7 @@ class ConfluentTransport:
         gone = [where for where in partitions if where in self._owned]
         self._owned.difference_update(gone)
         for where in gone:
-            self._positions.pop(where, None)
+            self._positions.leave(where)
         self._changes.revoked(gone)
 
     def _on_assign(self, consumer: Consumer, partitions: list[KafkaTopicPartition]) -> None:
@@ -167,6 +170,15 @@ class ConfluentTransport:
         except _NotSettled:
             self._rejoin()
             messages = []
+        leapt = self._positions.leapt(self._bounds_or_none)
+        for where, again in leapt.items():
+            self._consumer.pause([KafkaTopicPartition(*where)])
+            self._positions.leave(where)
+            if again is None:
+                self._changes.gone(where)
+            else:
+                self.start(where, again)
+        messages = [each for each in messages if (each.topic, each.partition) not in leapt]
         if self._settled():
             self._membership = self._consumer.consumer_group_metadata()
         return self._changes.tell(messages)
@@ -192,8 +204,9 @@ class ConfluentTransport:
         Messages themselves are let go of: to keep them for their keys costs more than the keys.
         """
         stamps = [stamp for _, stamp in map(Message.timestamp, found)]
+        ends: list[tuple[TopicPartition, int, int | None]] = []
         if -1 in stamps:  # what is no message has no time either
-            found = [each for each in found if self._is_message(each)]
+            found = [each for each in found if self._is_message(each, ends)]
             stamps = [stamp for _, stamp in map(Message.timestamp, found)]
         begin, runs = 0, []
         for partition, grouped in groupby(found, Message.partition):
@@ -207,17 +220,20 @@ class ConfluentTransport:
             end = begin + len(run)
             values, keys = list(map(Message.value, run)), list(map(Message.key, run))
             runs.append(Messages(topic, partition, last + 1, offsets, stamps[begin:end], values, keys, headers))
-            self._positions[topic, partition] = last + 1
+            self._positions.read((topic, partition), offsets)
             begin = end
+        for where, offset, before in ends:
+            self._positions.ended(where, offset, before)
         return runs
 
-    def _is_message(self, found: Message) -> bool:
-        """Whether this is one, and neither the end of a partition nor an error, which is kept."""
+    def _is_message(self, found: Message, ends: list[tuple[TopicPartition, int, int | None]]) -> bool:
+        """Whether this is one, and neither the end of a partition, which is noted, nor an error, which is kept."""
         error = found.error()
         if error is None:
             return True
+        where = found.topic(), found.partition()
         if error.code() == KafkaError._PARTITION_EOF:  # behind what ends a transaction too
-            self._positions[found.topic(), found.partition()] = found.offset()
+            ends.append((where, found.offset(), self._positions.next(where)))
         else:
             self._failure = self._meant("reading", error)
         return False
@@ -236,15 +252,16 @@ class ConfluentTransport:
                 if error.args[0].code() != KafkaError._STATE or time.monotonic() > deadline:
                     raise RetriableError(f"beginning to read: {say(error)}") from error
                 time.sleep(0.01)
-        self._positions[where] = offset
+        self._positions.start(where, offset)
         self._consumer.resume([partition])
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages between the reading position and the log's end, as the last fetch told it."""
-        if where not in self._positions:
+        at = self._positions.next(where)
+        if at is None:
             return None
         _, end = self._consumer.get_watermark_offsets(KafkaTopicPartition(*where), cached=True)
-        return None if end < 0 else max(end - self._positions[where], 0)
+        return None if end < 0 else max(end - at, 0)
 
     # ----------------------------------------------------------------------------------------- questions
 
@@ -260,6 +277,10 @@ class ConfluentTransport:
             raise RetriableError(f"{doing}: {say(error)}") from error
         except TimeoutError:
             raise RetriableError(f"{doing}: no answer in {self._timeout_s:g} s") from None
+
+    def topics(self) -> Mapping[str, TopicNow]:
+        """What the broker has now of the topics that the daemon reads and writes."""
+        return topics_now(self._config, min(self._timeout_s, ASK_WITHIN_S))
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""
@@ -279,6 +300,13 @@ class ConfluentTransport:
             raise RetriableError(f"{doing}: no answer in {self._timeout_s:g} s")
         first, end = found
         return first, end
+
+    def _bounds_or_none(self, where: TopicPartition) -> tuple[int, int]:
+        """As `bounds`; where the broker does not tell, those of a log that has nothing of what was read."""
+        try:
+            return self.bounds(where)
+        except RetriableError:
+            return HIGHEST, HIGHEST
 
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """The last value of each key in the state partition of the same number, read to its end."""

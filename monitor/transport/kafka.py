@@ -5,7 +5,7 @@ Rules for this client, each from a fault that was seen, are in ARCHITECTURE.md.
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
@@ -19,22 +19,27 @@ from kafka.errors import (
     FencedInstanceIdError,
     InvalidSessionTimeoutError,
     KafkaError,
+    LogTruncationError,
+    OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
 )
 from kafka.structs import OffsetAndMetadata
 
-from monitor.admin import addresses, client_settings
+from monitor.cluster import addresses, client_settings, topics_now
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration, RetriableError
 from monitor.state import Position, decode_position, encode_metadata
+from monitor.topics import TopicNow
 from monitor.transport import Outgoing, Polled, TopicPartition
 from monitor.transport.batches import Batches
 from monitor.transport.kafka_commits import done_within
 from monitor.transport.kafka_delivery import RETRY_BACKOFF_MS, AtLeastOnce, Delivery, ExactlyOnce, say
-from monitor.transport.kafka_group import finish_rejoining, keep_answers, membership, settled
+from monitor.transport.kafka_group import finish_rejoining, keep_answers, membership, patience, settled
 from monitor.transport.kafka_state import StateReader
 from monitor.transport.member import (
+    ASK_WITHIN_S,
+    METADATA_MS,
     OURS,
     Changes,
     fenced,
@@ -72,6 +77,8 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         assigned = list(assigned)
         self.changes.assigned(map(tuple, assigned))
+        for partition in assigned:
+            self.consumer.seek(partition, 0)  # any offset: the client then asks for no other before the start
         if assigned:
             self.consumer.pause(*assigned)
 
@@ -102,14 +109,15 @@ class KafkaTransport:
             "heartbeat_interval_ms": max(session_ms // 4, 100),
             "fetch_max_bytes": delivery.max_batch_bytes,
             "max_partition_fetch_bytes": min(PARTITION_BYTES, delivery.max_batch_bytes),
-            "bootstrap_timeout_ms": self._ms,
+            **patience(self._timeout_s, delivery.max_wait_s),
+            "metadata_max_age_ms": METADATA_MS,
             **client_settings(config.kafka, KafkaConsumer),
             "group_id": delivery.group,
             "group_instance_id": self._instance,
             "partition_assignment_strategy": [ASSIGNORS[delivery.assignor]],
             "session_timeout_ms": session_ms,
             "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
+            "auto_offset_reset": "none",
             "isolation_level": "read_committed",
             "allow_auto_create_topics": False,
         }
@@ -170,9 +178,20 @@ class KafkaTransport:
             raise session_refused() from None
         except TopicAuthorizationFailedError as error:
             raise not_allowed(say(error)) from None
+        except OffsetOutOfRangeError as error:
+            return self._gone(dict.fromkeys(error.args[0]))
+        except LogTruncationError as error:
+            return self._gone(error.divergent_offsets)
         except KafkaError as error:
             raise RetriableError(f"reading: {say(error)}") from error
         return [_messages(tuple(where), batch) for where, batch in records.items()]
+
+    def _gone(self, partitions: Mapping[Any, Any]) -> list[Messages]:
+        """Partitions whose next offset is not in the log, with the place from which it differs; they give nothing."""
+        for partition, differs in partitions.items():
+            self._consumer.pause(partition)
+            self._rebalances.changes.gone(tuple(partition), None if differs is None else differs.offset)
+        return []
 
     def _buffered(self) -> bool:
         """Whether the client holds messages ready.
@@ -212,6 +231,10 @@ class KafkaTransport:
         if at_rest and not records and took > max_wait_s / 2:
             self._broker_waits = worked < took / 2
         return records
+
+    def topics(self) -> Mapping[str, TopicNow]:
+        """What the broker has now of the topics that the daemon reads and writes."""
+        return topics_now(self._config, min(self._timeout_s, ASK_WITHIN_S))
 
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position with its metadata."""

@@ -8,6 +8,19 @@ from typing import Any
 
 from kafka.coordinator.base import MemberState
 
+REQUEST_MORE_S = 2.0  # than a fetch waits for messages
+
+
+def patience(timeout_s: float, fetch_s: float = 0.5) -> dict[str, int]:
+    """Settings of a consumer whose calls may take so long: within that it gives a broker up and asks another.
+
+    By default it waits 30 s for a broker that hangs, which is longer than each call that would find another one.
+    """
+    return {
+        "bootstrap_timeout_ms": int(1000 * timeout_s),
+        "request_timeout_ms": int(1000 * max(timeout_s / 3, fetch_s + REQUEST_MORE_S)),
+    }
+
 
 def settled(consumer: Any) -> bool:
     """Whether the group is at rest: a member that joins is busy too, and must not be kept from it by rests."""

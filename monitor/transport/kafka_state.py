@@ -7,10 +7,11 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from monitor.admin import client_settings
+from monitor.cluster import client_settings
 from monitor.config import Config
 from monitor.errors import RetriableError
 from monitor.transport.kafka_delivery import say
+from monitor.transport.kafka_group import patience
 
 WAIT_S = 5.0  # for the end of a transaction; then it is tried again
 
@@ -21,7 +22,7 @@ class StateReader:
     def __init__(self, config: Config, timeout_s: float) -> None:
         self._topic = config.topics.state
         self._ms = int(timeout_s * 1000)
-        settings = {"bootstrap_timeout_ms": self._ms, **client_settings(config.kafka, KafkaConsumer)}
+        settings = {**patience(timeout_s), **client_settings(config.kafka, KafkaConsumer)}
         self._settings = {**settings, "group_id": None, "enable_auto_commit": False}
         self._committed: Any = None
         self._all: Any = None  # sees messages of open transactions too: the end is behind these

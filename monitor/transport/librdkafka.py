@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration
-from monitor.transport.member import OURS, instance_of, refuse, transactional_id
+from monitor.transport.member import METADATA_MS, OURS, instance_of, refuse, transactional_id
 
 OWN_TABLE = "librdkafka"  # [kafka.librdkafka]: its own names, which go to it as they stand
 OF_BOTH = {
@@ -121,6 +121,7 @@ def reader_settings(config: Config, timeout_s: float) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 10,
         "fetch.max.bytes": _within(delivery.max_batch_bytes, 1_000_000, 1_000_000_000),
         "max.partition.fetch.bytes": _within(delivery.max_batch_bytes, 1024, 1_048_576),
+        "topic.metadata.refresh.interval.ms": METADATA_MS,
         "check.crcs": True,  # in hardware: below 5 % of the client's time (measured)
         **_common(config.kafka),
         **_given(config.kafka, OF_CONSUMER),

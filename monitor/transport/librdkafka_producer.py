@@ -1,6 +1,6 @@
 """librdkafka's producers: every message acknowledged, or an error and a new producer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -59,8 +59,21 @@ def send_all(producer: Producer, messages: Sequence[Outgoing], deadline: Deadlin
             except BufferError:  # its queue is full
                 if not deadline.left():
                     raise
-                producer.poll(0.1)
-    while producer.flush(min(SLICE_S, deadline.left())) and deadline.left():
+                _serve(producer.poll, 0.1)
+    while _serve(producer.flush, min(SLICE_S, deadline.left())) and deadline.left():
         pass
     if failures or len(producer):
         raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))
+
+
+def _serve(call: Callable[[float], int], wait_s: float) -> int:
+    """Have reports delivered; an error that librdkafka calls fatal is raised as such.
+
+    Where it comes together with a report, Python meets it there, as an error that was set and not raised.
+    """
+    try:
+        return call(wait_s)
+    except SystemError as error:
+        if isinstance(error.__cause__, KafkaException):
+            raise error.__cause__ from None
+        raise

@@ -9,6 +9,8 @@ from monitor.config import Config
 from monitor.errors import FatalError, FencedError, InvalidConfiguration
 from monitor.transport import Polled, TopicPartition
 
+METADATA_MS = 30_000  # how old a client's picture of the topics may be: new partitions are found within it
+ASK_WITHIN_S = 5.0  # for a question of an admin client
 # Settings that the daemon's guarantees rest on, in kafka-python's names; a `[kafka]` table may not change them.
 OURS = {
     "group_id": "delivery.group",
@@ -85,6 +87,12 @@ class Changes:
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """These partitions came."""
         self._polled.assigned += partitions
+
+    def gone(self, where: TopicPartition, differs_from: int | None = None) -> None:
+        """This partition's next offset is not in the log: it leaves and comes again."""
+        self.revoked([where])
+        self.assigned([where])
+        self._polled.gone[where] = differs_from
 
     def tell(self, messages: list[Messages]) -> Polled:
         """What has changed, and these messages without those of partitions that left after they were read."""

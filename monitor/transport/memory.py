@@ -3,13 +3,14 @@
 import threading
 import zlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from monitor.columns import Headers, Messages
 from monitor.errors import FatalError
 from monitor.state import Position
+from monitor.topics import TopicNow
 from monitor.transport import Outgoing, Polled, TopicPartition
 
 
@@ -39,6 +40,7 @@ class MemoryBroker:
         self.topics = dict(topics)
         self.groups: dict[str, _Group] = {}
         self.trimmed: dict[TopicPartition, int] = {}
+        self.ids = {topic: f"{topic}-1" for topic in topics}
         self.grown = threading.Condition()
 
     def append(self, message: Outgoing, timestamp_ms: int = -1) -> TopicPartition:
@@ -63,6 +65,23 @@ class MemoryBroker:
         """Forget messages before an offset, as retention does."""
         self.trimmed[where] = before
 
+    def delete(self, topic: str) -> None:
+        """Delete a topic with all its messages, and the positions that groups have in it."""
+        del self.topics[topic]
+        for where in [where for where in self.log if where[0] == topic]:
+            del self.log[where]
+            self.trimmed.pop(where, None)
+            for group in self.groups.values():
+                group.positions.pop(where, None)
+
+    def create(self, topic: str, partitions: int) -> None:
+        """Create a topic, or give one more partitions."""
+        if topic not in self.topics:
+            self.ids[topic] = f"{topic}-{int(self.ids.get(topic, '-0').rpartition('-')[2]) + 1}"
+        self.topics[topic] = partitions
+        for partition in range(partitions):
+            self.log.setdefault((topic, partition), [])
+
 
 class MemoryTransport:
     """A member of a group on a `MemoryBroker`; partitions are split by range over the members."""
@@ -81,7 +100,7 @@ class MemoryTransport:
 
     def _owned(self) -> list[TopicPartition]:
         """This member's share of the partitions."""
-        count, members = self._broker.topics[self._topic], self._group.members
+        count, members = self._broker.topics.get(self._topic, 0), self._group.members
         place = members.index(self)
         low, high = place * count // len(members), (place + 1) * count // len(members)
         return [(self._topic, partition) for partition in range(low, high)]
@@ -93,6 +112,11 @@ class MemoryTransport:
             [where for where in self._assigned if where not in owned],
             [where for where in owned if where not in self._assigned],
         )
+        for where, start in self._assigned.items():
+            if where in owned and start is not None and not self._within(where, start):
+                polled.gone[where] = None
+        polled.revoked += polled.gone
+        polled.assigned += polled.gone
         for where in polled.revoked:
             del self._assigned[where]
         for where in polled.assigned:
@@ -102,6 +126,9 @@ class MemoryTransport:
                 self._broker.grown.wait(max_wait_s)
             polled.messages = self._batch()
         return polled
+
+    def _within(self, where: TopicPartition, offset: int) -> bool:
+        return self._broker.trimmed.get(where, 0) <= offset <= len(self._broker.log[where])
 
     def _batch(self) -> list[Messages]:
         """What is waiting, up to the limits of a batch; the partition that was read last comes last the next time."""
@@ -138,13 +165,19 @@ class MemoryTransport:
             [record.headers for record in records],
         )
 
+    def topics(self) -> Mapping[str, TopicNow]:
+        """All topics of the broker."""
+        return {topic: TopicNow(count, self._broker.ids[topic]) for topic, count in self._broker.topics.items()}
+
     def committed(self, where: TopicPartition) -> Position | None:
         """The group's committed position."""
         return self._group.positions.get(where)
 
     def read_state(self, where: TopicPartition) -> Sequence[tuple[bytes, bytes]]:
         """The last value of each key in the state partition of the same number."""
-        last = {record.key: record.value for record in self._broker.log[self._state_topic, where[1]]}
+        state = self._state_topic, where[1]
+        records = self._broker.log[state][self._broker.trimmed.get(state, 0) :]
+        last = {record.key: record.value for record in records}
         return [(key, value) for key, value in last.items() if key is not None and value is not None]
 
     def bounds(self, where: TopicPartition) -> tuple[int, int]:

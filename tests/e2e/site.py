@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ Windows = dict[tuple[str, int], float]
 CONFIG = """\
 [kafka]
 bootstrap_servers = "{bootstrap}"
+client_id = "{name}.{instance_id}"
+metadata_max_age_ms = {metadata_max_age_ms}
 
 [topics]
 readings = "{name}.readings"
@@ -45,7 +47,7 @@ state = "{name}.state"
 
 [input]
 idle_limit_s = {idle_limit_s}
-max_message_bytes = 100000
+max_message_bytes = {max_message_bytes}
 
 [delivery]
 group = "{name}"
@@ -55,6 +57,8 @@ session_timeout_s = {session_timeout_s}
 max_poll_records = {max_poll_records}
 guarantee = "{guarantee}"
 client = "{client}"
+{delivery}
+leave_on_stop = {leave_on_stop}
 
 [scoring]
 follow_s = {follow_s}
@@ -186,7 +190,8 @@ class Site:
         file = self.folder / f"{instance_id}.toml"
         defaults = {
             "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python",
-            "follow_s": 5, "slowest_ms": 10,
+            "max_message_bytes": 100_000, "delivery": "",
+            "metadata_max_age_ms": 30_000, "leave_on_stop": "false", "follow_s": 5, "slowest_ms": 10,
             "guarantee": "exactly-once" if self.exactly_once else "at-least-once",
         }  # fmt: skip
         file.write_text(
@@ -238,6 +243,13 @@ class Site:
         replay(recording, producer, self.config.topics.readings, speed)
         producer.close(timeout=5)
 
+    def send_to(self, partition: int, recording: Recording) -> None:
+        """Send readings to one partition, each of its messages acknowledged before the next is sent."""
+        producer = KafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
+        for key, value, headers in self.encoded(recording):
+            producer.send(self.config.topics.readings, value, key, headers, partition).get(timeout=30)
+        producer.close()
+
     def send_raw(self, messages: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]) -> None:
         """Send (key, value, headers), each to the partition of its key, pump by pump as `send` does."""
         producer = KafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
@@ -249,10 +261,20 @@ class Site:
 
     def forget_readings(self) -> None:
         """Delete all readings that are on the input topic, as retention would."""
-        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         topic = self.config.topics.readings
-        admin.delete_records({TopicPartition(topic, partition): -1 for partition in range(PARTITIONS)})
-        admin.close()
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.delete_records({TopicPartition(topic, partition): -1 for partition in range(PARTITIONS)})
+
+    def add_partitions(self, count: int) -> None:
+        """Give the input topic so many partitions, and no other one."""
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.create_partitions({self.config.topics.readings: count})
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic, and return when it is gone."""
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.delete_topics([topic])
+            until(lambda: admin.describe_topics([topic])[0]["error_code"] != 0, "the topic is gone")
 
     @staticmethod
     def encoded(recording: Recording) -> list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:

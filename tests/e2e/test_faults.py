@@ -1,40 +1,15 @@
 """The daemon as a process when what is around it fails: no broker yet, no topics, a restart, a double."""
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from monitor.broker import EmbeddedBroker, free_port
-from tests.e2e.site import PARTITIONS, Site, metrics, readings, site, until
+from monitor.broker import EmbeddedBroker
+from tests.e2e.site import PARTITIONS, Site, metrics, readings, until
 from tests.kafka_cluster import KafkaCluster
 from tests.require import require_client
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def broker() -> Iterator[EmbeddedBroker]:
-    """A broker that is not started yet, and that the test may stop."""
-    broker = EmbeddedBroker(port=free_port())
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def early(broker: EmbeddedBroker, topic: str, tmp_path: Path) -> Iterator[Site]:
-    """An installation whose broker and topics do not exist yet."""
-    with site(broker.bootstrap, topic, tmp_path, "range", create=False) as made:
-        yield made
-
-
-@pytest.fixture(params=["kafka-python", "confluent"])
-def apache(kafka_cluster: KafkaCluster, topic: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """An installation on Apache Kafka, by either client."""
-    settings = {"idle_limit_s": 30, "client": require_client(request.param)}
-    with site(kafka_cluster.bootstrap, topic, tmp_path, "cooperative-sticky", **settings) as made:
-        yield made
 
 
 def test_daemon_waits_for_the_broker_then_for_the_topics_and_says_each_once(

@@ -8,10 +8,12 @@ from kafka.admin import ConfigResource
 
 from monitor.admin import Retention, create_topics, plan_topics
 from monitor.broker import free_port
+from monitor.cluster import partition_counts, topics_now
 from monitor.config import Config, Input
 from monitor.errors import FatalError, InvalidConfiguration, RetriableError
-from monitor.topics import Topics
-from tests.kafka_cluster import unique
+from monitor.topics import TopicNow, Topics
+from tests.kafka_cluster import KafkaCluster, unique
+from tests.transport.logs import until
 
 
 @pytest.fixture
@@ -71,13 +73,44 @@ def test_an_input_with_more_partitions_decides_for_the_others(config: Config) ->
     assert "has 5 partitions, not 2" in facts[config.topics.readings].warnings[0]
 
 
-def test_an_existing_topic_that_does_not_fit_is_reported_and_left(config: Config) -> None:
+def test_topics_that_are_written_to_the_inputs_partitions_grow_with_it(config: Config) -> None:
+    create_by_hand(config, config.topics.scores, partitions=1)
+    create_by_hand(config, config.topics.anomalies, partitions=1)
+    create_by_hand(config, config.topics.readings, partitions=3)
+    facts = {fact.name: fact for fact in create_topics(config, partitions=3, replication=1)}
+    scores, anomalies = facts[config.topics.scores], facts[config.topics.anomalies]
+    assert (scores.partitions, scores.grown_from, scores.created) == (3, 1, False)
+    assert not any("partition" in warning for warning in scores.warnings)
+    assert (anomalies.partitions, anomalies.grown_from) == (1, None)
+    assert partition_counts(config)[config.topics.scores] == 3
+
+
+def test_state_grows_and_what_else_does_not_fit_is_reported_and_left(config: Config) -> None:
     create_by_hand(config, config.topics.state, partitions=1)
     facts = {fact.name: fact for fact in create_topics(config, partitions=2, replication=1)}
     state = facts[config.topics.state]
-    assert (state.partitions, state.created) == (1, False)
-    assert any("has 1 partition, not 2" in warning for warning in state.warnings)
+    assert (state.partitions, state.grown_from, state.created) == (2, 1, False)
     assert any("cleanup.policy = " in warning and "not compact" in warning for warning in state.warnings)
+
+
+@pytest.mark.kafka
+def test_what_the_broker_has_now_tells_missing_topics_and_those_created_anew(kafka_cluster: KafkaCluster) -> None:
+    name = unique("plant")
+    config = Config(
+        kafka={"bootstrap_servers": kafka_cluster.bootstrap},
+        topics=Topics(readings=name, scores=f"{name}-scores", state=f"{name}-state"),
+    )
+    assert topics_now(config)[name] == TopicNow()
+    create_topics(config, partitions=2)
+    first = topics_now(config)[name]
+    assert first == topics_now(config)[name]
+    assert first.partitions == 2
+    admin = KafkaAdminClient(**config.kafka)
+    admin.delete_topics([name])
+    admin.close()
+    until(lambda: topics_now(config)[name] == TopicNow(), "the topic is gone")
+    create_topics(config, partitions=2)
+    assert first.id != topics_now(config)[name].id
 
 
 def test_too_many_copies_are_refused_with_the_brokers_reason(config: Config) -> None:

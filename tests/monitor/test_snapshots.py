@@ -104,7 +104,7 @@ def kept(folder, made=None, config=None):
         {"delivery": {"snapshots": str(folder)}, "detectors": [{"name": "d", "model": "m", "assets": ["pump-*"]}]}
     )
     log = structlog.testing.LogCapture()
-    logger = structlog.wrap_logger(None, processors=[log])
+    logger = structlog.wrap_logger(None, processors=[log], wrapper_class=structlog.BoundLogger)  # of every level
     return Snapshots(config, made or assembly(config), logger, time.monotonic), log.entries
 
 

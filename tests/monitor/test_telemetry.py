@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import monitor
 from monitor.telemetry import EVENTS, Metrics, TelemetryServer, configure_logging, metric_table
 
-BOUNDED_LABELS = {"detector", "reason", "transition", "partition"}
+BOUNDED_LABELS = {"kind", "detector", "reason", "transition", "partition"}
 SOURCES = [path.read_text() for path in Path(monitor.__file__).parent.rglob("*.py")]
 
 
@@ -115,12 +115,12 @@ def test_two_registries_do_not_meet():
     assert second.registry.get_sample_value("tocsin_readings_total") == 0
 
 
-def test_log_is_one_json_object_a_line_on_standard_error(capsys):
+def test_log_is_one_json_object_a_line_on_standard_error(capfd):
     log = configure_logging("info")
     log.debug("unseen")
     log.info("batch", readings=5, text="line\nbreak")
     log.warning("retrying", detail='"quoted"')
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out == ""
     first, second = (json.loads(line) for line in err.splitlines())
     assert (first["event"], first["level"], first["readings"], first["text"]) == ("batch", "info", 5, "line\nbreak")

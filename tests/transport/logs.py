@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -44,6 +44,15 @@ class Log(Protocol):
     def read(self, topic: str, partition: int, count: int) -> list[Read]:
         """The first `count` messages of a partition."""
 
+    def forget(self, partition: int, before: int) -> None:
+        """Delete messages of the input topic before an offset, as retention does."""
+
+    def grow(self, partitions: int) -> None:
+        """Give the input topic so many partitions."""
+
+    def recreate(self) -> None:
+        """Delete the input topic and create it anew."""
+
     def member(self, instance_id: str = "one", **delivery: int) -> Transport:
         """A new member of the group, with settings of its own for batches."""
 
@@ -68,6 +77,16 @@ class MemoryLog:
         records = self.broker.log[topic, partition][:count]
         return [(record.key, record.value, list(record.headers)) for record in records]
 
+    def forget(self, partition, before):
+        self.broker.trim((self.readings, partition), before)
+
+    def grow(self, partitions):
+        self.broker.create(self.readings, partitions)
+
+    def recreate(self):
+        self.broker.delete(self.readings)
+        self.broker.create(self.readings, PARTITIONS)
+
     def member(self, instance_id="one", **delivery):
         return MemoryTransport(self.broker, self.readings, self.state, **delivery)
 
@@ -81,13 +100,36 @@ class KafkaLog:
         self.readings, self.state, self.outputs = name, f"{name}-state", f"{name}-outputs"
         self._group = f"{name}-group"
         self._assignor = assignor
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=4 * 1024 * 1024)
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        self._producer = self._new_producer()
+        self._create(self.readings, self.state, self.outputs)
+
+    def _new_producer(self) -> KafkaProducer:
+        return KafkaProducer(bootstrap_servers=self.bootstrap, acks="all", max_request_size=4 * 1024 * 1024)
+
+    def _create(self, *topics: str) -> None:
         settings = {"max.message.bytes": str(2 * 1024 * 1024), "retention.ms": "-1"}  # timestamps here are old
-        topics = [self.readings, self.state, self.outputs]
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=settings) for topic in topics])
-        admin.wait_for_topics(topics)
-        admin.close()
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=settings) for topic in topics])
+            admin.wait_for_topics(topics)
+
+    def forget(self, partition, before):
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.delete_records({TopicPartition(self.readings, partition): before})
+
+    def grow(self, partitions):
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.create_partitions({self.readings: partitions})
+            until(lambda: len(admin.describe_topics([self.readings])[0]["partitions"]) == partitions, "it has grown")
+        self._producer.close()
+        self._producer = self._new_producer()
+
+    def recreate(self):
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.delete_topics([self.readings])
+            until(lambda: admin.describe_topics([self.readings])[0]["error_code"] != 0, "the topic is gone")
+        self._create(self.readings)
+        self._producer.close()
+        self._producer = self._new_producer()
 
     def append(self, partition, value, key=None, headers=(), timestamp_ms=None, topic=None):
         self._producer.send(
@@ -116,7 +158,7 @@ class KafkaLog:
         """What a member is made from."""
         return parse(
             {
-                "kafka": {"bootstrap_servers": self.bootstrap},
+                "kafka": {"bootstrap_servers": self.bootstrap, "metadata_max_age_ms": 1000},
                 "topics": {"readings": self.readings, "state": self.state},
                 "delivery": {
                     "group": self._group,
@@ -152,6 +194,7 @@ def polled_until(
         seen.revoked += polled.revoked
         seen.assigned = [where for where in seen.assigned if where not in polled.revoked] + polled.assigned
         seen.messages += polled.messages
+        seen.gone |= polled.gone
     return seen
 
 

@@ -5,8 +5,12 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from monitor.columns import Messages
+from monitor.config import parse
 from monitor.transport import Transport
+from monitor.transport.batches import Batches
 from tests.transport.logs import PARTITIONS, Log, assigned, polled_until, values
 
 KIB = 1024
@@ -132,3 +136,51 @@ def test_message_is_handed_over_at_once_when_idle(log: Log, member: Transport) -
         log.append(0, b"after")
         appended = time.monotonic()
         assert waiting.result() - appended < 5
+
+
+class Work:
+    """Batches of an endless log, and work on them that takes the time of a clock in the test's hand."""
+
+    def __init__(self, share=0.25, **kafka):
+        config = parse({"kafka": kafka, "delivery": {"max_batch_share": share, "max_poll_records": 50_000}})
+        self.now = 1000.0
+        self._batches = Batches(config, 5000, lambda: self.now)
+
+    def batch(self, seconds_each):
+        """Number of messages in the next batch, each of which then takes so long."""
+        count = messages_in(self._batches.fill(self._take, 0.1))
+        self.now += count * seconds_each
+        return count
+
+    @staticmethod
+    def _take(count, wait_s):
+        none = [None] * count
+        return [Messages("readings", 0, count, list(range(count)), [0] * count, [b"x"] * count, none, [()] * count)]
+
+
+def test_batch_takes_no_more_than_its_share_of_the_poll_interval():
+    work = Work(share=0.25, max_poll_interval_ms=60_000)
+    assert work.batch(0.003) == 50_000  # nothing is known yet
+    assert work.batch(0.003) == 5000  # 15 s at 3 ms each
+    assert work.batch(0.01) == 5000
+    assert work.batch(0.01) == 1500  # slower: at once
+
+
+def test_batches_grow_again_by_and_by_when_work_is_quick():
+    work = Work(share=0.25, max_poll_interval_ms=60_000)
+    work.batch(0.01)
+    sizes = [work.batch(0.001) for _ in range(8)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 1500
+    assert sizes[-1] == pytest.approx(15_000, rel=0.1)
+
+
+def test_quick_work_leaves_batches_as_large_as_the_settings_allow():
+    work = Work()
+    assert [work.batch(0.0001) for _ in range(3)] == [50_000] * 3
+
+
+def test_work_that_takes_longer_than_its_share_with_one_message_still_goes_on():
+    work = Work(share=0.1, max_poll_interval_ms=10_000)
+    assert work.batch(30.0) == 50_000
+    assert work.batch(30.0) == 1

@@ -216,3 +216,57 @@ def test_member_that_asks_for_positions_while_the_group_settles_reads_on(log: Lo
         )
         assert values(seen) == NUMBERS
         member.close()
+
+
+def test_position_that_the_log_has_no_more_is_told_and_reading_goes_on_where_it_is_told_to(
+    log: Log, member: Transport
+) -> None:
+    fill(log)
+    where = (log.readings, 0)
+    assigned(member)
+    log.forget(0, 4)
+    member.start(where, 2)
+    seen = polled_until(member, lambda seen: bool(seen.gone))
+    assert where in seen.gone
+    assert (seen.revoked, values(seen)) == ([where], [])
+    assert where in seen.assigned
+    first, end = member.bounds(where)
+    assert (first, end) == (4, 5)
+    assert values(read_from(member, where, first, 1)) == [b"4"]
+
+
+def test_position_behind_the_logs_end_is_told(log: Log, member: Transport) -> None:
+    fill(log)
+    where = (log.readings, 0)
+    assigned(member)
+    member.start(where, 100)
+    assert where in polled_until(member, lambda seen: bool(seen.gone)).gone
+
+
+def test_partition_that_is_added_is_assigned_and_read_from_its_first_message(shared_log: Log) -> None:
+    log = shared_log  # the embedded broker's clients find out by chance
+    member = log.member()
+    starts = dict.fromkeys(assigned(member).assigned, 0)
+    new = (log.readings, PARTITIONS)
+    log.grow(PARTITIONS + 1)
+    log.append(PARTITIONS, b"first")
+    seen = polled_until(member, lambda seen: b"first" in values(seen), starts | {new: 0})
+    assert values(seen) == [b"first"]
+    assert member.topics()[log.readings].partitions == PARTITIONS + 1
+    member.close()
+
+
+def test_topic_that_is_created_anew_has_another_id_and_is_read_again(shared_log: Log) -> None:
+    log = shared_log
+    fill(log)
+    where = (log.readings, 0)
+    member = log.member()
+    starts = dict.fromkeys(assigned(member).assigned, 0)
+    read_from(member, where, 0, 5)
+    before = member.topics()[log.readings]
+    log.recreate()
+    assert member.topics()[log.readings].id not in (before.id, None)
+    log.append(0, b"new")
+    seen = polled_until(member, lambda seen: b"new" in values(seen), starts)
+    assert b"new" in values(seen)
+    member.close()

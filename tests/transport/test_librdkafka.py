@@ -3,7 +3,7 @@
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from monitor.admin import client_settings
+from monitor.cluster import client_settings
 from monitor.config import Config, parse
 from monitor.errors import InvalidConfiguration
 from monitor.transport.clients import connect

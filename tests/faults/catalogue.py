@@ -1,0 +1,6 @@
+"""All faults: what is imported here is run."""
+
+from tests.faults import brokers, daemons, inputs, modelfiles, soak
+from tests.faults.runner import FAULTS
+
+__all__ = ["FAULTS", "brokers", "daemons", "inputs", "modelfiles", "soak"]
