@@ -201,7 +201,7 @@ def tells(stage: Stage, daemon: DaemonProcess) -> None:
     delivery=f'transaction_timeout_s = {TRANSACTION_TIMEOUT_S:g}\nsnapshots = "snapshots"\nsnapshot_interval_s = 1.0',
 )
 def daemon_disk_full(stage: Stage, seconds: float) -> None:
-    """The disk with a daemon's log and snapshots is full: it works on, and says so when there is room; then killed."""
+    """The disk with a daemon's log and snapshots is full: it works on, says so when there is room, and is killed."""
     daemon = stage.join("one")
     with disk_full(daemon.process.pid):
         time.sleep(seconds)
