@@ -4,6 +4,7 @@ States are those of ISA-18.2 / IEC 62682; delays are counted in closed windows o
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -15,13 +16,22 @@ from monitor.wire import Contribution
 State = Literal["normal", "unacknowledged"]
 
 
+MAX_PAST = 4  # incidents that are remembered once they were cleared
+MAX_EXPLAINED = 3  # windows of an incident whose channels are kept, the highest ones
+
+
 class Policy(Struct, frozen=True):
-    """Limits on the p-value, and how many windows in a row raise and clear."""
+    """Limits on the p-value, and how many windows in a row raise and clear.
+
+    Within the revision bound (ns; 0: off) late readings revise incidents, which remember `heights` windows for that.
+    """
 
     limits: Limits
     raise_after: int
     clear_after: int
     stride_ns: int
+    revision_bound: int = 0
+    heights: int = 0
 
 
 class Window(Struct, frozen=True):
@@ -33,24 +43,47 @@ class Window(Struct, frozen=True):
     model_version: str
 
 
-class Incident(Struct, frozen=True):
-    """One alarm since its first window over the limit; `seq` counts its published events."""
+class Height(Struct, frozen=True, omit_defaults=True):
+    """A window of an incident that is, or may become, its peak.
+
+    `late` is the offset of the last message whose late readings it was made with, -1 where it is as it was closed;
+    `channels` are kept of the highest few.
+    """
+
+    window: Window
+    late: int = -1
+    channels: tuple[Contribution, ...] = ()
+
+
+class Incident(Struct, frozen=True, omit_defaults=True):
+    """One alarm since its first window over the limit; `seq` counts its published events.
+
+    `heights` are its highest windows in order of time, among those over the limit and those that were revised;
+    `revision_bound` (ns) is how far back readings were kept for it, 0: it is never revised.
+    """
 
     start: int
     last_over: int
     peak: Window
     channels: tuple[Contribution, ...] = ()
     seq: int = 0
+    heights: tuple[Height, ...] = ()
+    revision_bound: int = 0
 
 
-class AlarmState(Struct, frozen=True):
-    """Where an asset's alarm stands; `upto` is the end of the last window that was taken into account."""
+class AlarmState(Struct, frozen=True, omit_defaults=True):
+    """Where an asset's alarm stands; `upto` is the end of the last window that was taken into account.
+
+    `past` are cleared incidents that may be revised, `revised_to` is the offset of the last message that revised one.
+    """
 
     state: State = "normal"
     over: int = 0
     under: int = 0
     upto: int = 0
     incident: Incident | None = None
+    past: tuple[Incident, ...] = ()
+    revised_to: int = -1
 
     @property
     def at_rest(self) -> bool:
@@ -59,18 +92,21 @@ class AlarmState(Struct, frozen=True):
 
 
 class Transition(Struct, frozen=True):
-    """What happened: `raised` or `cleared`, the states before and after, and the window that decided it."""
+    """What happened, the states before and after, and the window that decided it."""
 
-    kind: Literal["raised", "cleared"]
+    kind: Literal["raised", "cleared", "revised"]
     before: State
     after: State
     window: Window
     incident: Incident
 
 
-def policy(limits: Limits, stride_ns: int, on_delay_s: float, off_delay_s: float) -> Policy:
+def policy(
+    limits: Limits, stride_ns: int, on_delay_s: float, off_delay_s: float, revision_bound: int = 0, heights: int = 0
+) -> Policy:
     """Delays in windows: a delay is passed by the first window that ends at least so long after the run's first."""
-    return Policy(limits, _windows(on_delay_s, stride_ns), _windows(off_delay_s, stride_ns), stride_ns)
+    raise_after, clear_after = _windows(on_delay_s, stride_ns), _windows(off_delay_s, stride_ns)
+    return Policy(limits, raise_after, clear_after, stride_ns, revision_bound, heights)
 
 
 def _windows(delay_s: float, stride_ns: int) -> int:
@@ -103,10 +139,33 @@ def step(
 def _extend(policy: Policy, state: AlarmState, window: Window, channels: tuple[Contribution, ...]) -> Incident:
     known = state.incident
     if known is None:
-        return Incident(window.end - policy.stride_ns, window.end, window, channels)
+        first = Incident(window.end - policy.stride_ns, window.end, window, channels)
+        return with_heights(
+            policy, replace(first, revision_bound=policy.revision_bound), [Height(window, -1, channels)]
+        )
+    known = replace(known, last_over=window.end)
     if exceeds(window, known.peak):
-        return replace(known, last_over=window.end, peak=window, channels=channels)
-    return replace(known, last_over=window.end)
+        known = replace(known, peak=window, channels=channels)
+    return with_heights(policy, known, [*known.heights, Height(window, -1, channels)])
+
+
+def with_heights(policy: Policy, incident: Incident, heights: Sequence[Height]) -> Incident:
+    """The incident with the highest of these windows; with none where it is never revised."""
+    if not incident.revision_bound:
+        return incident
+    kept = sorted(heights, key=lambda height: height.window.end)
+    while len(kept) > policy.heights:
+        kept.remove(min(kept, key=rank))
+    explained = [height for height in kept if height.channels]
+    if len(explained) > MAX_EXPLAINED:
+        lower = sorted(explained, key=rank)[:-MAX_EXPLAINED]
+        kept = [replace(height, channels=()) if height in lower else height for height in kept]
+    return replace(incident, heights=tuple(kept))
+
+
+def rank(height: Height) -> tuple[float, float, int]:
+    """What puts windows in the order of their height, of several models too; of equal ones the first is higher."""
+    return -height.window.p_value, height.window.score, -height.window.end
 
 
 def exceeds(window: Window, peak: Window) -> bool:
@@ -125,6 +184,13 @@ def _decide(policy: Policy, state: AlarmState, window: Window) -> tuple[AlarmSta
         after = replace(state, state="unacknowledged", under=0, incident=told)
         return after, Transition("raised", "normal", "unacknowledged", window, told)
     if state.state == "unacknowledged" and state.under >= policy.clear_after:
-        after = AlarmState(upto=state.upto)
+        after = AlarmState(upto=state.upto, past=_past(policy, state, told), revised_to=state.revised_to)
         return after, Transition("cleared", "unacknowledged", "normal", window, told)
     return state, None
+
+
+def _past(policy: Policy, state: AlarmState, cleared: Incident) -> tuple[Incident, ...]:
+    """Cleared incidents that a late reading may still lie in, the last few."""
+    oldest = state.upto - policy.revision_bound - 2 * policy.stride_ns
+    known = [each for each in (*state.past, cleared) if each.revision_bound and each.last_over > oldest]
+    return tuple(known[-MAX_PAST:]) if policy.revision_bound else ()

@@ -140,7 +140,8 @@ def _read(rules: Rules, messages: Messages, group: list[_Message], dead: list[De
         for message, start, count in zip(group, starts.tolist(), counts.tolist(), strict=True):
             rows = slice(start, start + count)
             if wrong[rows].any():
-                dead.append(_bad_rows(message, wrong[rows], {reason: mask[rows] for reason, mask in bad.items()}))
+                reasons = {reason: mask[rows] for reason, mask in bad.items()}
+                dead.append(_bad_rows(rules, message, wrong[rows], reasons))
         columns = without(columns, np.flatnonzero(wrong[columns.row]))
     offset, start = np.repeat(_ints(messages.offsets, places), counts), np.repeat(starts, counts)
     every = len(columns.row) == table.num_rows
@@ -153,11 +154,13 @@ def _ints(column: list[int], places: list[int]) -> Ints:
     return np.array([column[place] for place in places], np.int64)
 
 
-def _bad_rows(message: _Message, wrong: Bools, bad: dict[str, Bools]) -> DeadLetter:
+def _bad_rows(rules: Rules, message: _Message, wrong: Bools, bad: dict[str, Bools]) -> DeadLetter:
     """The dead letter of a message's bad rows (N,), which has the first one's reason."""
     reasons = ", ".join(f"{int(mask.sum())} {reason}" for reason, mask in bad.items() if mask.any())
     first = next(reason for reason, mask in bad.items() if mask[int(np.argmax(wrong))])
     detail = f"{int(wrong.sum())} of {len(wrong)} rows: {reasons}"
+    if bad["time_out_of_range"].any() and pa.types.is_integer(message.layout.schema.field("ts").type):
+        detail += f"; `ts` is {rules.unit}"
     return DeadLetter(message.place, first, detail, _ipc(message.table.select(message.layout.plain), wrong))
 
 
@@ -187,8 +190,18 @@ def _layout(schema: Any, names: list[str]) -> _Layout:
     kind = schema.field("ts").type
     if not (pa.types.is_timestamp(kind) or pa.types.is_integer(kind)):
         raise InvalidReading("wrong_type", f"`ts` is {kind}, not a timestamp or an integer")
+    if pa.types.is_timestamp(kind) and not _zone(kind):
+        raise InvalidReading("wrong_type", f"`ts` is {kind} without a zone: a local time is nobody's to guess")
     plain = [field.name for field in schema if is_plain(field.type)]
     return _Layout(schema, plain, set(names) - set(plain))
+
+
+def _zone(kind: Any) -> str | None:
+    try:
+        zone: str | None = kind.tz
+    except UnicodeDecodeError:
+        raise InvalidReading("not_arrow", "the zone of `ts` is no text") from None
+    return zone
 
 
 def _table(group: list[_Message]) -> Any:

@@ -70,6 +70,7 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
         routes,
         assets,
         allowed_lateness_s=rules.allowed_lateness_s,
+        revision_bound_s=rules.revision_bound_s,
         idle_limit_s=rules.idle_limit_s,
         reset_after_s=rules.reset_after_s,
     )

@@ -134,6 +134,11 @@ class Rules:
     ns_per_unit: int
     max_ahead_ns: int
 
+    @property
+    def unit(self) -> str:
+        """What a number is as an event time."""
+        return f"in {next(name for name, ns in NS_PER.items() if ns == self.ns_per_unit)} by `input.ts_unit`"
+
     def too_far_ahead(self, ts: Ints, record_ms: Ints | int) -> Bools:
         """Which event times (N,) are too far ahead of their records' timestamps; without a timestamp none is.
 

@@ -48,6 +48,14 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
         config = msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
         raise InvalidConfiguration(str(error).replace("$.", "").replace("Object contains", "there is an")) from None
+    rules = config.input
+    if 0 < rules.revision_bound_s <= rules.allowed_lateness_s:
+        raise InvalidConfiguration(
+            f"input.revision_bound_s: {rules.revision_bound_s:g} is not longer than the allowed lateness, "
+            f"{rules.allowed_lateness_s:g}; 0 turns revisions off"
+        )
+    if rules.revision_bound_s and config.delivery.snapshots is not None:
+        raise InvalidConfiguration("delivery.snapshots: these hold no readings for revisions; choose one of the two")
     names = [detector.name for detector in config.detectors]
     for detector in config.detectors:
         if names.count(detector.name) > 1:

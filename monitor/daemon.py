@@ -248,6 +248,7 @@ class Daemon:
         metrics.windows.inc(counts.windows)
         metrics.not_scored.inc(counts.windows_not_scored)
         metrics.over.inc(counts.windows_over_limit)
+        metrics.revisions.inc(counts.revisions)
         metrics.batch_s.observe(took)
         metrics.assets.set(len(self._assembly.decoder.assets.names))
         lag = self._tell_lag(decoded)

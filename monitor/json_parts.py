@@ -212,7 +212,7 @@ class PartReader:
         readings, left = _each(decode, _at(messages.values, part))
         places = np.delete(part, left) if left else part
         code = self._codes(readings)
-        ts, problems = event_times([reading.ts for reading in readings], self._rules.ns_per_unit)
+        ts, problems = event_times([reading.ts for reading in readings], self._rules)
         record_ms = np.array(_at(messages.timestamps, places), np.int64)
         good = (code >= 0) & ~self._rules.too_far_ahead(ts, record_ms)
         good[list(problems)] = False

@@ -132,7 +132,7 @@ class JsonReader:
     def _piece(self, messages: Messages, run: _Run, dead: list[DeadLetter]) -> Piece:
         """The run as columns, less the readings whose time or values are none, and the places of all others."""
         index = np.array(run.index, np.int64)
-        ts, problems = event_times(run.stamps, self._rules.ns_per_unit)
+        ts, problems = event_times(run.stamps, self._rules)
         record_ms = np.array([messages.timestamps[i] for i in run.index], np.int64)
         for place in np.flatnonzero(self._rules.too_far_ahead(ts, record_ms)):
             problems.setdefault(int(place), ("time_out_of_range", "too far ahead of its record's timestamp"))

@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, step
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints
 from monitor.columns import AssetTable, Columns, between
+from monitor.contributions import contributions
 from monitor.grid import Grid
 from monitor.lines import resized
 from monitor.modelfile import Channel
 from monitor.placed import IdleClose, Readings
 from monitor.rebuilt import Rebuilt
 from monitor.recorded import Moment, RecordedCloses, by_moment, keep, left_behind
+from monitor.revisions import Late, Rescore, Reset, Revisions, in_order, limited
 from monitor.scored import ScoredWindows
 from monitor.state import END_OF_MESSAGE, Close, Position, StateEntry, StateKey
 from monitor.windows import Sink, WindowStore
-from monitor.wire import Contribution
-
-MAX_CHANNELS_TOLD = 32  # contributions kept on an incident; the rest have the least share
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,12 @@ class Watching:
     policy: Policy
     channels: tuple[Channel, ...]
     columns: Callable[[int], Ints | None]
+
+    @property
+    def revised_buckets(self) -> int:
+        """How many buckets further back than an open window a revision may look."""
+        bound = self.policy.revision_bound
+        return -(-bound // self.grid.period) + 2 * self.grid.stride if bound else 0
 
 
 @dataclass(slots=True)
@@ -54,10 +59,29 @@ class _Detector:
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
+    revisions: Revisions | None = None  # None: late readings revise nothing
     closes: dict[int, list[Close]] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
     kept: set[int] = field(default_factory=set)  # rows that have an entry in the state topic
     known: dict[str, StateEntry] = field(default_factory=dict)  # restored, of assets not yet seen
+
+    def low_offset(self) -> int:
+        """Oldest offset that an open window, a watermark or a revision needs; HIGHEST where nothing is held."""
+        low = self.store.low_offset()
+        return min(low, self.revisions.low_offset()) if self.revisions else low
+
+    def keep_alarm(self, row: int, alarm: AlarmState) -> None:
+        """Keep an asset's alarm state, and what follows from it."""
+        self.alarms[row] = alarm
+        self.restless[row] = not alarm.at_rest
+        if self.revisions:
+            self.revisions.note(row, alarm)
+
+
+def _detector(rules: Watching) -> _Detector:
+    store = WindowStore(rules.grid, len(rules.channels))
+    revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
+    return _Detector(rules, store, revisions=revisions)
 
 
 class PartitionState:
@@ -79,7 +103,7 @@ class PartitionState:
         self._next = position.low
         self._entries = position.entries
         self._stream = LOWEST
-        self._detectors = [_Detector(rules, WindowStore(rules.grid, len(rules.channels))) for rules in watching]
+        self._detectors = [_detector(rules) for rules in watching]
         recorded = []
         by_name = {detector.rules.detector: number for number, detector in enumerate(self._detectors)}
         for key, entry in state:
@@ -109,7 +133,7 @@ class PartitionState:
         """What to commit once the outputs so far are safe; during a refill, what was committed before."""
         if not self.caught_up:
             return self._committed
-        low = min((detector.store.low_offset() for detector in self._detectors), default=HIGHEST)
+        low = min((detector.low_offset() for detector in self._detectors), default=HIGHEST)
         stream = None if self._stream == LOWEST else self._stream
         return Position(self._next, min(low, self._next), stream, self._committed.topic_id, self._entries)
 
@@ -119,7 +143,10 @@ class PartitionState:
 
     def follow(self, number: int, rules: Watching) -> None:
         """Go on by other rules of a detector, on the same grid: its model was replaced."""
-        self._detectors[number].rules = rules
+        detector = self._detectors[number]
+        detector.rules = rules
+        if detector.revisions:
+            detector.revisions.channels = rules.channels
 
     # -------------------------------------------------------------------------------------------- readings
 
@@ -196,6 +223,8 @@ class PartitionState:
             targets = np.array(list(closed_to.values()), np.int64)
             detector.store.close_to(np.array(list(closed_to), np.int64), targets, sinks[number] if again else None)
             detector.store.reset(np.array(list(reset), np.int64))
+            if detector.revisions:
+                detector.revisions.forget([Reset(row, offset, closed_to[row]) for row in reset])
 
     def _place(self, part: Columns, sinks: Sequence[Sink], out: Read) -> None:
         """Place one piece, wholly before or wholly after the committed position."""
@@ -209,11 +238,17 @@ class PartitionState:
             if readings is None and not len(detector.names):
                 continue
             placed = detector.store.place(readings or _nothing(detector), self._stream, None if refill else sink)
-            out.late += 0 if refill else placed.late
+            out.late += 0 if refill else len(placed.late.place)
+            if detector.revisions and readings:
+                detector.revisions.read(readings, placed.late, refill)
             out.resets += len(placed.resets)
             grid = detector.rules.grid
             self._record(detector, placed.idle, left_behind(part, after, grid.idle_limit))
-            self._record(detector, placed.resets, left_behind(part, after, grid.reset_after), reset=True)
+            reset_by = left_behind(part, after, grid.reset_after)
+            self._record(detector, placed.resets, reset_by, reset=True)
+            if detector.revisions:
+                resets = [Reset(close.row, reset_by(close)[0], close.closed_to) for close in placed.resets]
+                detector.revisions.note_resets(resets)
 
     def _readings(self, detector: _Detector, part: Columns, before: Ints) -> Readings | None:
         """This detector's readings of a piece, in the order in which they were read."""
@@ -254,27 +289,31 @@ class PartitionState:
             detector.restless = np.r_[detector.restless, np.zeros(row + 8, np.bool_)]
         entry = detector.known.pop(detector.names[row], None)
         if entry is not None:
-            detector.alarms[row] = entry.alarm
-            detector.restless[row] = not entry.alarm.at_rest
+            detector.keep_alarm(row, limited(entry.alarm, detector.rules.policy.revision_bound))
             detector.closes[row] = list(entry.closes)
             detector.kept.add(row)
 
     # ------------------------------------------------------------------------------------- alarms and state
 
     def step_alarms(
-        self, number: int, ends: Ints, scored: ScoredWindows, versions: tuple[str, str]
+        self, number: int, ends: Ints, scored: ScoredWindows, rescore: Rescore, versions: tuple[str, str]
     ) -> list[tuple[str, Transition]]:
         """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
 
-        ends: (n,) of the scored windows, in time order for each row; versions: of the model in service and of the
-        one before it. Returns assets with their transitions.
+        ends: (n,) of the scored windows, in time order for each row; late readings have their place among them;
+        versions: of the model in service and of the one before it. Returns assets with their transitions.
         """
         detector, rows = self._detectors[number], scored.row
         active = detector.restless[: len(detector.names)].copy()
         active[rows[scored.over]] = True
         told = []
         places = np.flatnonzero(active[rows])
-        for place in places[np.argsort(rows[places], kind="stable")].tolist():
+        places = places[np.argsort(rows[places], kind="stable")]
+        late = list(detector.revisions.late(active)) if detector.revisions else []
+        for place in in_order(places, rows, ends, late, detector.rules.grid) if late else places.tolist():
+            if isinstance(place, Late | Reset):
+                told += self._revise(detector, place, rescore, versions)
+                continue
             row, over = int(rows[place]), bool(scored.over[place])
             before = detector.alarms.get(row, AlarmState())
             if before.at_rest and not over:
@@ -283,14 +322,36 @@ class PartitionState:
             window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), version)
             incident = before.incident
             highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
-            channels = _contributions(detector.rules.channels, scored, place) if highest else ()
+            channels = contributions(detector.rules.channels, scored, place) if highest else ()
             after, transition = step(detector.rules.policy, before, window, channels)
-            detector.alarms[row] = after
-            detector.restless[row] = not after.at_rest
+            detector.keep_alarm(row, after)
             detector.changed.add(row)
             if transition is not None:
                 told.append((detector.names[row], transition))
         return told
+
+    def _revise(
+        self, detector: _Detector, late: Late | Reset, rescore: Rescore, versions: tuple[str, str]
+    ) -> list[tuple[str, Transition]]:
+        """What late readings of one message, or a reset, change of an asset's incidents."""
+        before, told = detector.alarms.get(late.row, AlarmState()), list[Transition]()
+        if detector.revisions is None:
+            return []
+        if isinstance(late, Reset):
+            detector.revisions.forget([late])
+            after = limited(before, 0)
+        else:
+            after, told = detector.revisions.revise(late, before, rescore, versions)
+        if after != before:
+            detector.keep_alarm(late.row, after)
+            detector.changed.add(late.row)
+        return [(detector.names[late.row], transition) for transition in told]
+
+    def tidy(self) -> None:
+        """Let go of what no revision needs after this step."""
+        for detector in self._detectors:
+            if detector.revisions:
+                detector.revisions.tidy(detector.store.closed, detector.store.highest)
 
     def changed_state(self) -> Iterable[tuple[StateKey, StateEntry]]:
         """Entries of the assets whose alarm state or recorded closes changed since the last call."""
@@ -310,7 +371,8 @@ class PartitionState:
         """Keep closes that no reading caused."""
         for close in closes:
             kept = detector.closes.setdefault(close.row, [])
-            keep(kept, Close(*when(close), close.closed_to, reset), detector.rules.grid)
+            rules = detector.rules
+            keep(kept, Close(*when(close), close.closed_to, reset), rules.grid, rules.revised_buckets)
             detector.changed.add(close.row)
 
 
@@ -323,22 +385,3 @@ def _columns_of(values: NDArray[np.float32], columns: Ints) -> NDArray[np.float3
     """The detector's channels of a route's values; the same array where they are all of them, in order."""
     whole = len(columns) == values.shape[1] and bool((columns == np.arange(len(columns))).all())
     return values if whole else values[:, columns]
-
-
-def _contributions(channels: tuple[Channel, ...], scored: ScoredWindows, place: int) -> tuple[Contribution, ...]:
-    """Channels of a window over the limit, those with the largest share first."""
-    shares = scored.channel_score[place] / max(float(scored.channel_score[place].sum()), 1e-30)
-    return tuple(
-        Contribution(
-            channels[i].name,
-            round(float(shares[i]), 6),
-            _number(scored.seen[place, i]),
-            _number(scored.expected[place, i]),
-            channels[i].unit,
-        )
-        for i in np.argsort(-shares, kind="stable")[:MAX_CHANNELS_TOLD].tolist()
-    )
-
-
-def _number(value: np.float32) -> float | None:
-    return float(value) if np.isfinite(value) else None

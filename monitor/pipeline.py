@@ -52,6 +52,7 @@ class Counts:
     windows: int = 0
     windows_not_scored: int = 0
     windows_over_limit: int = 0
+    revisions: int = 0
 
 
 @dataclass(slots=True)
@@ -87,22 +88,23 @@ class Pipeline:
         assets: AssetTable,
         *,
         allowed_lateness_s: float = 0.0,
+        revision_bound_s: float = 0.0,
         idle_limit_s: float = 300.0,
         reset_after_s: float = 86_400.0,
     ) -> None:
         """`routes` numbers detectors as `watches` does."""
         self.assets = assets
         self.partitions: dict[TopicPartition, PartitionState] = {}
-        self._serving = [Serving(watch) for watch in watches]
+        self._serving = [Serving(watch, round(revision_bound_s * 1e9)) for watch in watches]
         self._watching = [
             Watching(
-                watch.detector,
-                _grid(watch.metadata, allowed_lateness_s, idle_limit_s, reset_after_s),
-                watch.policy(),
-                tuple(watch.metadata.channels),
+                serving.watch.detector,
+                _grid(serving.watch.metadata, allowed_lateness_s, idle_limit_s, reset_after_s),
+                serving.policy,
+                tuple(serving.watch.metadata.channels),
                 partial(routes.columns, number),
             )
-            for number, watch in enumerate(watches)
+            for number, serving in enumerate(self._serving)
         ]
 
     def assign(
@@ -185,7 +187,10 @@ class Pipeline:
             gather.flush()
             if scored[number]:
                 self._tell(number, partitions, ScoredWindows.joined(scored[number]), output)
+            elif self._watching[number].policy.revision_bound:
+                self._tell(number, partitions, ScoredWindows.none(len(self._watching[number].channels)), output)
         for partition in partitions:
+            partition.tidy()
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
             output.positions[partition.where] = partition.position()
         return output
@@ -194,19 +199,19 @@ class Pipeline:
         """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
         serving, rules = self._serving[number], self._watching[number]
         output.counts.windows_over_limit += int(scored.over.sum())
-        output.faults += serving.take_faults()
         versions = serving.versions()
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
         for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
-            if low == high:
-                continue
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
-            names = partition.names(number, mine.row)
-            output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
-            for asset, transition in partition.step_alarms(number, window_end, mine, versions):
+            if low < high:
+                names = partition.names(number, mine.row)
+                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
+            for asset, transition in partition.step_alarms(number, window_end, mine, serving.rescore, versions):
                 limit = serving.limit(transition.window.model_version != versions[0])
                 output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
+                output.counts.revisions += transition.kind == "revised"
+        output.faults += serving.take_faults()
 
 
 def score_windows(

@@ -39,12 +39,27 @@ class IdleClose:
 
 
 @dataclass(slots=True)
+class LateReadings:
+    """Late readings, by asset and in the order of reading: their places in the batch (n,).
+
+    closed: (n,) the last bucket closed just before each; highest: (n,) the asset's highest event time then.
+    """
+
+    place: Ints
+    closed: Ints
+    highest: Ints
+
+
+NONE_LATE = LateReadings(*np.empty((3, 0), np.int64))
+
+
+@dataclass(slots=True)
 class Placed:
     """What a batch of readings did besides closing windows: watermarks moved by idleness, resets, late readings."""
 
     idle: list[IdleClose]
     resets: list[IdleClose]
-    late: int
+    late: LateReadings
 
 
 @dataclass(slots=True)

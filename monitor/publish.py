@@ -117,7 +117,7 @@ def incident_event(told: Told, facts: Asset) -> IncidentEvent:
         topic=told.topic,
         partition=told.partition,
         start=to_datetime(incident.start),
-        end=to_datetime(incident.last_over) if transition.kind == "cleared" else None,
+        end=to_datetime(incident.last_over) if transition.after == "normal" else None,
         detected=to_datetime(window.end),
         score=window.score,
         limit=told.limit,

@@ -48,11 +48,14 @@ def by_moment(closes: list[_Recorded]) -> Iterator[tuple[int, int, list[_Recorde
             yield offset, number, list(same)
 
 
-def keep(kept: list[Close], close: Close, grid: Grid) -> None:
-    """Add a close to those of an asset, in order; older ones are kept while an open window may span them."""
+def keep(kept: list[Close], close: Close, grid: Grid, further: int = 0) -> None:
+    """Add a close to those of an asset, in order; older ones are kept while an open window may span them.
+
+    And by so many buckets `further` back.
+    """
     if close not in kept:
         insort(kept, close)
-    oldest = close.closed_to + grid.stride - grid.window
+    oldest = close.closed_to + grid.stride - grid.window - further
     kept[:] = [known for known in kept if known.closed_to >= oldest][-MAX_CLOSES:]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from monitor.revisions import limited
 from monitor.state import END_OF_MESSAGE, Position, StateEntry, StateKey
 
 Entries = Sequence[tuple[StateKey, StateEntry]]
@@ -60,6 +61,8 @@ def resume(
         low = min(max(committed.low, first), offset)
         start = Position(offset, low, committed.stream, topic_id or committed.topic_id, len(entries))
         kept = [(key, _before(entry, end)) for key, entry in kept]
+    if told:  # what incidents were made of cannot be read again
+        kept = [(key, replace(entry, alarm=limited(entry.alarm, 0))) for key, entry in kept]
     if committed is not None and committed.entries > len(entries):
         told.append(("state_lost", {"written": committed.entries, "found": len(entries)}))
     return Resumed(start, kept, told)

@@ -39,6 +39,13 @@ class ScoredWindows:
         return ScoredWindows(*(getattr(self, field.name)[which] for field in fields(self)))
 
     @classmethod
+    def none(cls, channels: int) -> "ScoredWindows":
+        """No windows."""
+        places, numbers, matrix = np.empty(0, np.int64), np.empty(0, np.float32), np.empty((0, channels), np.float32)
+        p_value, over = np.empty(0, np.float64), np.empty(0, np.bool_)
+        return cls(places, places, places, numbers, p_value, over, matrix, matrix, matrix, over)
+
+    @classmethod
     def joined(cls, parts: Sequence["ScoredWindows"]) -> "ScoredWindows":
         """All windows of the parts, of which there is one at least."""
         if len(parts) == 1:

@@ -13,7 +13,8 @@ from monitor.arrays import Ints
 from monitor.calibration import limits, p_values
 from monitor.errors import InvalidModel
 from monitor.modelfile import ModelMetadata
-from monitor.scored import ScoredWindows, recent_mean
+from monitor.revisions import remembered
+from monitor.scored import ScoredWindows, observed_share, recent_mean
 from monitor.scoring import Floats, Score
 from monitor.wire import Scores
 
@@ -45,11 +46,13 @@ class Watch:
         """Outputs of the graph that every window needs."""
         return ("score", "channel_score", *(["reconstruction"] if self.publish_expected else []))
 
-    def policy(self) -> Policy:
-        """Limits from the model's calibration and the alarm budget, delays in windows."""
+    def policy(self, revision_bound: int = 0) -> Policy:
+        """Limits from the model's calibration and the alarm budget, delays in windows; the bound in ns."""
         meta = self.metadata
         limit = limits(meta.calibration, meta.windows_per_day, self.alarm_budget_per_day, self.deadband)
-        return policy(limit, meta.period_ms * 1_000_000 * meta.stride, self.on_delay_s, self.off_delay_s)
+        stride_ns = meta.period_ms * 1_000_000 * meta.stride
+        heights = remembered(meta.window, meta.stride)
+        return policy(limit, stride_ns, self.on_delay_s, self.off_delay_s, revision_bound, heights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,10 @@ class Recent:
 class Serving:
     """A detector's model in service, and the one before it, which scores what that cannot."""
 
-    def __init__(self, watch: Watch) -> None:
-        self.watch, self.policy = watch, watch.policy()
+    def __init__(self, watch: Watch, revision_bound: int = 0) -> None:
+        """`revision_bound` (ns) becomes part of the policy, whatever the model."""
+        self._revision_bound = revision_bound
+        self.watch, self.policy = watch, watch.policy(revision_bound)
         self.recent = Recent(watch.metadata)
         self.faults: list[ModelFault] = []
         self._before: tuple[Watch, Policy] | None = None
@@ -118,7 +123,7 @@ class Serving:
         """Put another model into service and keep the one so far; raises InvalidModel if it needs other windows."""
         refuse_other_windows(self.watch.metadata, watch.metadata)
         self._before = self.watch, self.policy
-        self.watch, self.policy, self._buffer = watch, watch.policy(), None
+        self.watch, self.policy, self._buffer = watch, watch.policy(self._revision_bound), None
 
     def fall_back(self) -> bool:
         """Put the model before the one in service back and forget the other; whether there was one."""
@@ -130,13 +135,24 @@ class Serving:
     def score(self, partition: Ints, row: Ints, bucket: Ints, windows: Floats) -> ScoredWindows:
         """Score and calibrate a batch of windows (B, W, C); those without a finite score are left out, as a fault."""
         self.recent.add(windows)
-        found, said = _score(self.watch, self.policy, partition, row, bucket, windows)
+        return self._score(partition, row, bucket, windows)
+
+    def rescore(self, bucket: Ints, windows: Floats) -> ScoredWindows:
+        """Score windows (n, W, C) that were made again, less those with too little observed, and explain them all."""
+        enough = observed_share(windows) >= self.watch.metadata.min_observed
+        nowhere = np.zeros_like(bucket[enough])
+        return self._score(nowhere, nowhere, bucket[enough], windows[enough], explain=True)
+
+    def _score(
+        self, partition: Ints, row: Ints, bucket: Ints, windows: Floats, explain: bool = False
+    ) -> ScoredWindows:
+        found, said = _score(self.watch, self.policy, partition, row, bucket, windows, explain)
         sound = found.sound()
         if sound.all() and not said:
             return found
         kept, failed, rescued = found.part(sound), ~sound, 0
         if self._before is not None and failed.any():
-            again, _ = _score(*self._before, partition[failed], row[failed], bucket[failed], windows[failed])
+            again, _ = _score(*self._before, partition[failed], row[failed], bucket[failed], windows[failed], explain)
             again.before[:] = True
             good = again.sound()
             places = np.concatenate([np.flatnonzero(sound), np.flatnonzero(failed)[good]])
@@ -194,11 +210,12 @@ class Serving:
 
 
 def _score(
-    watch: Watch, policy: Policy, partition: Ints, row: Ints, bucket: Ints, windows: Floats
+    watch: Watch, policy: Policy, partition: Ints, row: Ints, bucket: Ints, windows: Floats, explain: bool = False
 ) -> tuple[ScoredWindows, str]:
     """Score and calibrate a batch of windows (B, W, C), with NaN where the model fails; and what its call raised.
 
-    What was seen and expected is worked out for all windows where it is published, else for those over the limit.
+    What was seen and expected is worked out for all windows where it is published or they are to be explained, else
+    for those over the limit.
     """
     (score, channel_score, *rest), said = _called(watch, windows)
     p = p_values(watch.metadata.calibration, score)
@@ -207,11 +224,11 @@ def _score(
     seen = expected = np.full_like(channel_score, np.nan)
     if rest:
         seen, expected = recent_mean(windows, stride), recent_mean(rest[0], stride)
-    elif over.any():
+    elif (told := np.isfinite(score) if explain else over).any():
         seen, expected = seen.copy(), seen.copy()
-        seen[over] = recent_mean(windows[over], stride)
+        seen[told] = recent_mean(windows[told], stride)
         try:
-            expected[over] = recent_mean(watch.score(windows[over], ("reconstruction",))[0], stride)
+            expected[told] = recent_mean(watch.score(windows[told], ("reconstruction",))[0], stride)
         except Exception as error:
             said = _words(error)
     before = np.zeros(len(windows), np.bool_)

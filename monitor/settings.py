@@ -21,10 +21,20 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "json"
     ts_unit: Annotated[
         Literal["s", "ms", "us", "ns"],
-        Meta(description="Unit of numeric event times in JSON, and of integers in Arrow."),
+        Meta(
+            description="Unit of numeric event times in JSON, and of integers in Arrow. Texts and Arrow timestamps "
+            "have their own unit, and a zone: a time without one is a dead letter."
+        ),
     ] = "ms"
     allowed_lateness_s: Annotated[
         Delay, Meta(description="How far behind an asset's newest event time a reading may come and still count.")
+    ] = 0.0
+    revision_bound_s: Annotated[
+        Delay,
+        Meta(
+            description="How far behind an asset's newest event time a late reading may come and still revise an "
+            "incident that was published; longer than `allowed_lateness_s`, or 0: never."
+        ),
     ] = 0.0
     idle_limit_s: Annotated[
         Seconds,

@@ -29,7 +29,8 @@ EVENTS = {
     "offset_gone": "The log does not have the reading that is next: retention passed it, or a broker lost it. Work "
     "goes on at the nearest offset there is.",
     "state_lost": "The state topic has fewer entries than were written: alarms that were open may be raised again.",
-    "refill_cut": "Retention has deleted readings that open windows need: those windows stay partly empty.",
+    "refill_cut": "Retention has deleted readings that are needed: open windows stay partly empty, and incidents "
+    "are not revised.",
     "snapshot_ignored": "A snapshot of open windows does not serve, and why: they are rebuilt from the input.",
     "snapshot_failed": "A snapshot of open windows could not be written; the next one is tried in its time.",
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
@@ -77,6 +78,7 @@ class Metrics:
             registry=r,
         )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
+        self.revisions = Counter("tocsin_revisions", "Incidents revised by late readings", registry=r)
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
         self.rewinds = Counter("tocsin_rewinds", "Deliveries that failed and whose work is done again", registry=r)
         self.recoveries = Counter(

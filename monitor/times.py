@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from monitor.arrays import Ints
-from monitor.columns import EARLIEST, LATEST
+from monitor.columns import EARLIEST, LATEST, Rules
 
 Stamp = int | float | str
 Problems = dict[int, tuple[str, str]]  # place -> reason and detail
@@ -15,13 +15,18 @@ _NANOSECONDS = pa.timestamp("ns", "UTC")
 _FRACTION = re.compile(r"\.[0-9]+")
 
 
-def event_times(stamps: list[Stamp], ns_per_unit: int) -> tuple[Ints, Problems]:
+def event_times(stamps: list[Stamp], rules: Rules) -> tuple[Ints, Problems]:
     """Event times in ns (N,), and the problem of each that is none or out of range."""
     problems: Problems = {}
-    ts = _run_of_times(0, stamps, ns_per_unit, problems)
+    ts = _run_of_times(0, stamps, rules.ns_per_unit, problems)
     for place in np.flatnonzero((ts < EARLIEST) | (ts >= LATEST)):
-        problems.setdefault(int(place), ("time_out_of_range", f"ts {stamps[place]!r}"))
+        problems.setdefault(int(place), ("time_out_of_range", _out_of_range(stamps[place], rules)))
     return ts, problems
+
+
+def _out_of_range(stamp: Stamp, rules: Rules) -> str:
+    number = "" if isinstance(stamp, str) else f", {rules.unit},"
+    return f"ts {stamp!r}{number} is not between 2000 and 2100"
 
 
 def _run_of_times(first: int, stamps: list[Stamp], ns_per_unit: int, problems: Problems) -> Ints:

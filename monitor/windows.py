@@ -26,7 +26,7 @@ from monitor.arrays import (
 )
 from monitor.grid import NEVER, Grid
 from monitor.lines import Copy, Lines, resized
-from monitor.placed import IdleClose, OnTime, Placed, Readings, found, idle_closes, previous
+from monitor.placed import NONE_LATE, IdleClose, LateReadings, OnTime, Placed, Readings, found, idle_closes, previous
 from monitor.rebuilt import Arrays
 from monitor.resets import resets_between
 
@@ -80,7 +80,7 @@ class WindowStore:
         and stream time closes nothing, since those closes are known from the state topic (`close_to`).
         """
         if not len(readings.row):
-            return Placed(*self._close_behind(stream, sink, readings.row, readings.row), 0)
+            return Placed(*self._close_behind(stream, sink, readings.row, readings.row), NONE_LATE)
         order = sorted_order(readings.row)
         row, ts, offset = readings.row[order], readings.ts[order], readings.offset[order]
         stream_before, places = readings.stream_before, order if readings.place is None else readings.place[order]
@@ -101,10 +101,13 @@ class WindowStore:
         if sink is not None and stream_before[-1] > min(self._due_from, int(ts.min()) + self.grid.reset_after):
             resets = resets_between(self.grid, row, ts, first, on_time, known, stream_before[order])
         kept = OnTime(row, ts, bucket, readings.values, order, offset, closed, np.maximum(closed, passed))
-        passed_last, newest = kept.upto[last], highest[last]
+        passed_last, newest, late = kept.upto[last], highest[last], NONE_LATE
         if not on_time.all():
             kept = kept.part(on_time)
-            newest = np.maximum(known, np.maximum.reduceat(np.where(on_time, ts, LOWEST), first))
+            counted = np.where(on_time, ts, LOWEST)
+            newest = np.maximum(known, np.maximum.reduceat(counted, first))
+            counted = running_max(with_others(counted, first, np.maximum(counted[first], known)), row)
+            late = LateReadings(order[~on_time], closed[~on_time], shifted(counted, first, known)[~on_time])
         self._note_highest(row, offset, (ts > before) & on_time, rows, newest, offset[last])
         if resets is None:
             self._place(kept, sink)
@@ -118,7 +121,7 @@ class WindowStore:
         if resets is not None:
             at = resets.before
             due = idle_closes(row[at], closed[at], resets.highest, previous(places, first)[at]) + due
-        return Placed(idle + behind, due, len(row) - int(np.count_nonzero(on_time)))
+        return Placed(idle + behind, due, late)
 
     def close_to(self, rows: Ints, buckets: Ints, sink: Sink | None) -> None:
         """Move watermarks of assets (n,), none of them twice, by hand, as recorded closes tell."""

@@ -3,6 +3,7 @@
 Nothing here is clever: one reading at a time, dictionaries, no sharing of code with `monitor`.
 """
 
+import copy
 import json
 import math
 from dataclasses import dataclass, field
@@ -172,3 +173,175 @@ def alarm_events(windows, raise_p, clear_p, raise_after, clear_after):
         if kind == "cleared":
             over, quiet = [], 0
     return events
+
+
+@dataclass
+class NaiveIncident:
+    """One alarm of one asset: its windows by their end, each with its score and its rows of values."""
+
+    windows: dict
+    last_over: int
+    seq: int = 0
+    raised: bool = False
+    final: bool = False
+
+    def __post_init__(self):
+        self.first = self.last_over
+
+    @property
+    def peak(self):
+        return max(self.windows, key=lambda end: (self.windows[end][0], -end))
+
+
+@dataclass
+class NaiveAlarm:
+    over: int = 0
+    quiet: int = 0
+    incident: NaiveIncident | None = None
+    past: list = field(default_factory=list)
+
+
+@dataclass
+class NaiveIncidents:
+    """Incidents of one detector on one partition, and how late readings revise them, message by message.
+
+    `score` gives a window's score or None, `explain` what is told of its channels, `p_value` what a score is worth.
+    An incident remembers its `most` highest windows, an asset its last `past` incidents.
+    """
+
+    windows: NaiveWindows
+    score: object
+    explain: object
+    p_value: object
+    raise_p: float
+    clear_p: float
+    raise_after: int
+    clear_after: int
+    bound: int
+    most: int
+    past: int
+    alarms: dict = field(default_factory=dict)
+    known: dict = field(default_factory=dict)  # asset -> [(ts, values)], on time or late within the bound
+    events: list = field(default_factory=list)
+
+    def message(self, readings):
+        """One message: readings of assets as (asset, ts, values)."""
+        late, beyond = self._late(readings)
+        for i, (name, ts, values) in enumerate(readings):
+            known = self.known.setdefault(name, [])
+            if i not in late | beyond:
+                known.append((ts, values))
+            elif i in late and i == max(j for j in late if readings[j][0] == name):
+                self._revise(name, [readings[j][1:] for j in sorted(late) if readings[j][0] == name])
+            self._follow(self.windows.read, name, ts, values)
+            self._forget()
+
+    def end(self):
+        self._follow(self.windows.end)
+
+    def _forget(self):
+        """An asset that was reset is remembered no more: its incidents so far are never revised."""
+        while self.windows.resets:
+            name, _ = self.windows.resets.pop()
+            alarm, self.known[name] = self.alarms.setdefault(name, NaiveAlarm()), []
+            alarm.past = []
+            if alarm.incident:
+                alarm.incident.final = True
+
+    def _late(self, readings):
+        """Which of a message's readings are late: those within the bound, and those beyond it."""
+        windows, late, beyond = copy.deepcopy(self.windows), set(), set()
+        for i, (name, ts, values) in enumerate(readings):
+            count, highest = windows.late, windows.assets[name].highest if name in windows.assets else ts
+            highest = ts if highest is None else highest
+            windows.read(name, ts, values)
+            if windows.late > count:
+                (late if ts >= highest - self.bound else beyond).add(i)
+        return late, beyond
+
+    def _follow(self, happen, *what):
+        """Let something happen to the windows, and step the alarms by those that it closes."""
+        count = len(self.windows.made)
+        happen(*what)
+        for name, k, rows in self.windows.made[count:]:
+            self._step(name, (k + 1) * self.windows.period, rows)
+
+    def _step(self, name, end, rows):
+        score = self.score(rows)
+        if score is None:
+            return
+        alarm, p = self.alarms.setdefault(name, NaiveAlarm()), self.p_value(score)
+        if p <= self.raise_p:
+            alarm.over, alarm.quiet = alarm.over + 1, 0
+            alarm.incident = alarm.incident or NaiveIncident({}, end)
+            alarm.incident.last_over = end
+            self._remember(alarm.incident, end, score, rows)
+        elif alarm.incident and not alarm.incident.raised:
+            alarm.over, alarm.incident = 0, None
+        elif alarm.incident:
+            alarm.quiet = alarm.quiet + 1 if p > self.clear_p else 0
+        if alarm.incident and not alarm.incident.raised and alarm.over >= self.raise_after:
+            alarm.incident.raised = True
+            self._tell("raised", name, end, alarm.incident)
+        elif alarm.incident and alarm.incident.raised and alarm.quiet >= self.clear_after:
+            self._tell("cleared", name, end, alarm.incident)
+            if not alarm.incident.final:
+                alarm.past = [*alarm.past, alarm.incident][-self.past :]
+            alarm.over, alarm.quiet, alarm.incident = 0, 0, None
+
+    def _revise(self, name, late):
+        """Make the closed windows again that these readings lie in, where they belong to a published incident."""
+        known, asset = self.known[name], self.windows.assets[name]
+        before, after = list(known), known + late
+        known += late
+        alarm = self.alarms.get(name, NaiveAlarm())
+        for incident in [*alarm.past, *([alarm.incident] if alarm.incident and alarm.incident.raised else [])]:
+            if incident.final:
+                continue
+            peak, remade = self._peak(incident), []
+            for end in range(incident.first, incident.last_over + 1, self.windows.stride * self.windows.period):
+                k = end // self.windows.period - 1
+                span = range(k - self.windows.window + 1, k + 1)
+                rows = self._rows(after, span)
+                touched = any(ts // self.windows.period in span for ts, _ in late)
+                if k > asset.closed or not touched or str(rows) == str(self._rows(before, span)):
+                    continue
+                score = self.score(rows)
+                remade += [] if score is None else [(end, score, rows)]
+            for end, score, rows in remade:
+                incident.windows.pop(end, None)
+                incident.windows[end] = (score, rows)
+            while len(incident.windows) > self.most:
+                self._forget_lowest(incident)
+            if self._peak(incident) != peak:
+                decided = max(remade, key=lambda window: (window[1], -window[0]))[0]
+                self._tell("revised", name, decided, incident)
+
+    def _remember(self, incident, end, score, rows):
+        incident.windows[end] = (score, rows)
+        if len(incident.windows) > self.most:
+            self._forget_lowest(incident)
+
+    def _forget_lowest(self, incident):
+        del incident.windows[min(incident.windows, key=lambda end: (incident.windows[end][0], -end))]
+
+    def _peak(self, incident):
+        score, rows = incident.windows[incident.peak]
+        return incident.peak, score, self.explain(rows)
+
+    def _rows(self, known, span):
+        """Values of a window: of each cell the last by event time, of equal times the one that was read last."""
+        cells = {}
+        for ts, values in known:
+            for channel, value in enumerate(values):
+                cell = (ts // self.windows.period, channel)
+                if value is not None and not math.isnan(value) and (cell not in cells or ts >= cells[cell][0]):
+                    cells[cell] = (ts, value)
+        empty = (None, math.nan)
+        return [[cells.get((b, channel), empty)[1] for channel in range(self.windows.channels)] for b in span]
+
+    def _tell(self, kind, name, end, incident):
+        incident.seq += 1
+        score, rows = incident.windows[incident.peak]
+        told = (kind, name, end, incident.first, incident.last_over, incident.seq, incident.peak, score)
+        self.events.append((*told, copy.deepcopy(rows)))

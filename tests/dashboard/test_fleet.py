@@ -1,6 +1,7 @@
 """What the fleet page says of an asset, and which one stands first."""
 
 import pytest
+from msgspec.structs import replace
 
 from dashboard.feed import Status
 from dashboard.fleet import State, judge, tiles
@@ -42,6 +43,14 @@ def test_open_incidents_stand_first_then_what_is_least_likely(plant: Plant) -> N
     ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns, NOW_S)
     assert [tile.asset for tile in ordered] == ["worst", "alarm", "over", "silent", "was-high", "calm"]
     assert [tile.state for tile in ordered][:4] == [State.ALARM, State.ALARM, State.OVER, State.STALE]
+
+
+def test_a_revised_peak_puts_its_alarm_in_another_place_and_reopens_no_other(plant: Plant) -> None:
+    for event in plant.incidents():
+        lower = {"peak": event.limit * 1.1, "peak_p_value": 0.01} if event.asset == "worst" else {}
+        plant.add_event(replace(event, seq=event.seq + 1, transition="revised", previous_state=event.state, **lower))
+    ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns, NOW_S)
+    assert [tile.asset for tile in ordered if tile.incident] == ["alarm", "worst"]
 
 
 def test_an_asset_is_stale_when_the_plant_has_gone_on_without_it(plant: Plant) -> None:

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dashboard.live import Bounds, BrokenMessage, Plant, is_open
+from dashboard.payload import incident as shown_incident
 from dashboard.rings import Points, Series
 from monitor.wire import decode_scores, encode_scores
 from tests.dashboard.plant import START_NS, STEP_NS, incident, scores
@@ -121,6 +123,22 @@ def test_a_repeated_or_older_event_changes_nothing() -> None:
     assert not plant.add_event(incident("pump-1", 10, end=20, seq=2))
     assert [is_open(event) for event in plant.incidents("pump-1")] == [False]
     assert plant.revision == 1
+
+
+@pytest.mark.parametrize("end", [None, 20])
+def test_a_revised_incident_is_the_same_one_with_its_new_peak(end: int | None) -> None:
+    plant = Plant()
+    plant.add_event(incident("pump-1", 10))
+    last = incident("pump-1", 10, end=end, seq=2)
+    plant.add_event(last)
+    revised = replace(last, seq=3, transition="revised", previous_state=last.state, peak=last.limit * 9)
+    assert plant.add_event(revised)
+    assert plant.incidents("pump-1") == [revised]
+    assert is_open(revised) == (end is None)
+    shown = shown_incident(plant.incidents("pump-1")[0])
+    assert (shown["id"], shown["ratio"], shown["open"]) == (last.incident_id, 9.0, end is None)
+    assert shown["end"] == (None if last.end is None else last.end.timestamp())
+    assert not plant.add_event(last)
 
 
 def test_past_incidents_are_forgotten_before_open_ones() -> None:

@@ -48,6 +48,7 @@ state = "{name}.state"
 [input]
 idle_limit_s = {idle_limit_s}
 max_message_bytes = {max_message_bytes}
+revision_bound_s = {revision_bound_s}
 
 [delivery]
 group = "{name}"
@@ -190,7 +191,7 @@ class Site:
         file = self.folder / f"{instance_id}.toml"
         defaults = {
             "idle_limit_s": 60, "session_timeout_s": 6, "max_poll_records": 10_000, "client": "kafka-python",
-            "max_message_bytes": 100_000, "delivery": "",
+            "max_message_bytes": 100_000, "revision_bound_s": 0, "delivery": "",
             "metadata_max_age_ms": 30_000, "leave_on_stop": "false", "follow_s": 5, "slowest_ms": 10,
             "guarantee": "exactly-once" if self.exactly_once else "at-least-once",
         }  # fmt: skip

@@ -28,7 +28,7 @@ TAKEOVER_LIMIT_S = SESSION_TIMEOUT_S + TRANSACTION_TIMEOUT_S + 15.0
 def killed_at_random(stage: Stage, kills: int) -> None:
     """kill -9 at a random moment, and the same instance started again."""
     dice = random.Random(11)
-    stage.recover()
+    stage.join("one")
     for _ in range(kills):
         time.sleep(dice.uniform(0.0, 1.0))
         stage.kill()
@@ -44,6 +44,7 @@ def killed_at_random(stage: Stage, kills: int) -> None:
 def killed_at_each_step(stage: Stage, rounds: int, steps: tuple[Api, ...] = STEPS) -> None:
     """kill -9 as each request of a transaction is sent, and again as its response comes; started again each time."""
     never: set[Api] = set()
+    stage.join("one")
     for api, when in list(itertools.product(steps, WHEN)) * rounds:
         if api not in never and not killed_at(stage, api, when):
             never.add(api)
@@ -75,7 +76,7 @@ def killed_at(stage: Stage, api: Api, when: When) -> bool:
 @fault(alone=False, quick={"times": 1}, long={"times": 6})
 def killed_and_taken_over(stage: Stage, times: int) -> None:
     """kill -9 amid a transaction and not started again: the other daemon goes on with every partition."""
-    stage.recover("one")
+    stage.join("one")
     stage.join("two")
     for dying, other in itertools.islice(itertools.cycle([("one", "two"), ("two", "one")]), times):
         stage.progress_everywhere(*stage.running.values())
@@ -103,14 +104,14 @@ def took_over(stage: Stage, other: str) -> None:
 def joining_and_leaving(stage: Stage, seconds: float) -> None:
     """Three daemons, of which every 5 s one joins, leaves or is killed."""
     dice, changes = random.Random(5), int(seconds / 5)
-    stage.recover("one")
+    stage.join("one")
     began = time.monotonic()
     for change in range(changes):
         time.sleep(max(began + 5 * change - time.monotonic(), 0))
         instance = dice.choice(["one", "two", "three"])
         if instance not in stage.running:
             stage.run(instance)
-        elif dice.random() < 0.3 or not stage.running[instance].events("started"):
+        elif dice.random() < 0.3:
             stage.kill(instance)
         else:
             stage.leave(instance)
@@ -124,7 +125,7 @@ def joining_and_leaving(stage: Stage, seconds: float) -> None:
 )
 def stopped_and_continued(stage: Stage, variants: list[tuple[str, str]]) -> None:
     """SIGSTOP past session and transaction timeout, at a step of a transaction that reaches the broker only then."""
-    stage.recover()
+    stage.join("one")
     for step, other in variants:
         if other and other not in stage.running:
             stage.join(other)
@@ -162,8 +163,9 @@ def stopped_at(stage: Stage, step: str, other: str) -> None:
 def asked_to_leave(stage: Stage, times: int) -> None:
     """SIGTERM under load: leaves within 10 s with exit code 0, and no transaction of it is open then."""
     dice = random.Random(3)
+    stage.join("one")
     for _ in range(times):
-        stage.recover()
         time.sleep(dice.uniform(0, 1))
         stage.leave()
         stage.demand(not stage.open_transactions("one"), "a daemon that left has a transaction open")
+        stage.recover()

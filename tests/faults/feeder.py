@@ -32,12 +32,18 @@ class Feed:
 
 
 def readings(
-    first: int, seconds: int, assets: int, random: np.random.Generator, loud_s: int = 10, cycle_s: int = 40
+    first: int,
+    seconds: int,
+    assets: int,
+    random: np.random.Generator,
+    loud_s: int = 10,
+    cycle_s: int = 40,
+    silent_s: int = 400,
 ) -> Recording:
     """A reading a second of event time of each asset, from second `first` on.
 
     For `loud_s` of each `cycle_s` its values are over the limit, a twentieth of them is missing, one reading in
-    fifty is late by three seconds, and every asset is silent now and then for longer than the idle limit.
+    fifty is late by three seconds, and every asset is silent now and then for `silent_s`: longer than the idle limit.
     """
     second, asset = np.divmod(np.arange(seconds * assets), assets)
     second = second + first
@@ -48,7 +54,7 @@ def readings(
     late = 3 * (random.random(len(second)) < 0.02)
     ts = (T0 + second - late).astype(np.int64) * 1_000_000_000
     names = [f"pump-{number}" for number in range(assets)]
-    silent = (second + 997 * asset) % 3000 < 400
+    silent = (second + 997 * asset) % 3000 < silent_s
     return Recording(names, asset.astype(np.int32), ts, CHANNELS, values).take(~silent)
 
 

@@ -71,7 +71,7 @@ def poisons() -> list[tuple[bytes | None, Headers]]:
 )
 def poison(stage: Stage, seconds: float) -> None:
     """1 % poison of every kind, messages of 1 MiB, 10 MiB and the topic's largest, and an Arrow bomb among them."""
-    daemon = stage.recover()
+    daemon = stage.join("one")
     before = memory(daemon.process.pid, "VmRSS")
     small_bomb = bomb()
     for partition, size in enumerate([MIB, LARGEST, MIB, LARGEST]):
@@ -126,8 +126,7 @@ def retention(stage: Stage, times: int) -> None:
     for partition in offsets:
         known.begin(partition)
     for _ in range(times):
-        stage.recover()
-        stage.progress_everywhere()
+        stage.progress_everywhere(stage.join("one"))
         stage.leave()
         committed = stage.committed()
         until(lambda at=committed: all(end > at[p] + 200 for p, end in stage.ends().items()), "readings are waiting")

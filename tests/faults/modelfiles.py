@@ -41,7 +41,7 @@ BAD: dict[str, Callable[[Site, str], object]] = {
 def model_replaced(stage: Stage, rounds: int) -> None:
     """The model in service is replaced by files that are half, corrupt, empty, of another shape, failing, or none:
     each is refused aloud, and every window has the score of the good one."""
-    daemon, site = stage.recover(), stage.site
+    daemon, site = stage.join("one"), stage.site
     for number in range(rounds):
         for kind, make in BAD.items():
             version, refused = f"{kind}-{number}", len(daemon.events("model_refused"))

@@ -89,7 +89,7 @@ def feed(stage: Stage, minutes: int) -> int:
     """Send readings of so many minutes of event time; their number."""
     random, sent = np.random.default_rng(7), 0
     for first in range(0, 60 * minutes, SECONDS_AT_ONCE):
-        part = readings(first, SECONDS_AT_ONCE, ASSETS, random, loud_s=10, cycle_s=1000)
+        part = readings(first, SECONDS_AT_ONCE, ASSETS, random, loud_s=10, cycle_s=1000, silent_s=0)
         sent += len(part)
         for message in encode_arrow(part, PARTITIONS, 40_000):
             assert message.partition is not None

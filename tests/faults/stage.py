@@ -65,6 +65,7 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         defaults = {
             "idle_limit_s": 300,
+            "revision_bound_s": 30,
             "session_timeout_s": SESSION_TIMEOUT_S,
             "client": client,
             "delivery": f"transaction_timeout_s = {TRANSACTION_TIMEOUT_S:g}",
@@ -109,7 +110,7 @@ class Stage:
         return daemon
 
     def join(self, instance: str) -> DaemonProcess:
-        """Start a daemon and wait until it delivers, however long the group takes."""
+        """Start a daemon and wait until it delivers, however long it takes to begin or the group to settle."""
         daemon = self.run(instance)
         until(lambda: bool(daemon.events("batch")), f"'{instance}' delivers a batch", daemon, within_s=90)
         return daemon
@@ -122,6 +123,7 @@ class Stage:
     def leave(self, instance: str = "one", within_s: float = 10.0) -> None:
         """Ask a daemon for an orderly end, and demand that it keeps its promise."""
         daemon = self.running.pop(instance)
+        daemon.await_events("started")  # before that a signal ends it as it ends any process
         code, seconds = daemon.signal(signal.SIGTERM)
         self.demand(code == 0, f"'{instance}' left with exit code {code}: {daemon.text[-300:]}")
         self.demand(seconds <= within_s, f"'{instance}' left after {seconds:.1f} s")

@@ -4,8 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.alarms import AlarmState, Incident, Policy, Window, policy, step
+from monitor.alarms import (
+    MAX_EXPLAINED,
+    MAX_PAST,
+    AlarmState,
+    Height,
+    Incident,
+    Policy,
+    Window,
+    policy,
+    step,
+)
 from monitor.calibration import Limits
+from monitor.revisions import limited, published, with_remade
 from monitor.wire import Contribution
 from tests.naive import alarm_events
 
@@ -154,6 +165,94 @@ def test_a_new_incident_knows_nothing_of_the_last():
         (0, 99.0, 2),
         (20, 4.0, 1),
     ]
+
+
+# -------------------------------------------------------------------------------------------------------- revisions
+
+
+def revisable(heights=20, bound=100, raise_after=1, clear_after=1):
+    return Policy(LIMITS, raise_after, clear_after, STRIDE, bound, heights)
+
+
+def remembered_ends(incident):
+    return [height.window.end for height in incident.heights]
+
+
+def test_without_a_revision_bound_an_incident_remembers_its_peak_only():
+    state, told = run(rules(1, 1), window(10), window(20, score=9.0), window(30, "under"))
+    assert all((each.incident.heights, each.incident.revision_bound) == ((), 0) for each in told)
+    assert state.past == ()
+
+
+def test_an_incident_remembers_its_highest_windows_of_equal_ones_the_first():
+    scores = [4.0, 9.0, 5.0, 5.0, 7.0, 3.0]
+    state, _ = run(revisable(heights=3), *(window(10 * (i + 1), score=score) for i, score in enumerate(scores)))
+    assert remembered_ends(state.incident) == [20, 30, 50]
+
+
+def test_what_contributed_is_kept_of_the_highest_few_windows():
+    state = AlarmState()
+    for i in range(MAX_EXPLAINED + 3):
+        state, _ = step(revisable(), state, window(10 * (i + 1), score=1.0 + i), (Contribution("a", 1.0),))
+    explained = [height.window.end for height in state.incident.heights if height.channels]
+    assert explained == [10 * (i + 1) for i in range(3, MAX_EXPLAINED + 3)]
+
+
+def test_cleared_incidents_are_remembered_within_the_bound_and_only_the_last_few():
+    pairs = [(window(20 * i + 10), window(20 * i + 20, "under")) for i in range(8)]
+    state, told = run(revisable(bound=10_000), *(each for pair in pairs for each in pair))
+    assert [each.start for each in state.past] == [20 * i for i in range(8 - MAX_PAST, 8)]
+    assert state.past[-1] == told[-1].incident
+    assert state.at_rest
+    state, _ = run(revisable(bound=100), *pairs[0], window(1000), window(1010, "under"))
+    assert [each.start for each in state.past] == [990]
+
+
+def test_remembering_changes_no_transition():
+    levels = ["over", "under", "over", "over", "between", "under", "over", "under", "under"]
+    windows = [window((i + 1) * STRIDE, level, score=5.0 - i) for i, level in enumerate(levels)]
+    _, plain = run(rules(2, 2), *windows)
+    _, remembering = run(revisable(raise_after=2, clear_after=2), *windows)
+    assert [(each.kind, each.window, each.incident.peak, each.incident.seq) for each in remembering] == [
+        (each.kind, each.window, each.incident.peak, each.incident.seq) for each in plain
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "remade", "peak", "told"),
+    [
+        ([4.0, 9.0, 5.0], {10: 11.0}, (10, 11.0), True),
+        ([4.0, 9.0, 5.0], {20: 10.0}, (20, 10.0), True),
+        ([4.0, 9.0, 5.0], {20: 6.0}, (20, 6.0), True),
+        ([4.0, 9.0, 5.0], {20: 1.0}, (30, 5.0), True),
+        ([4.0, 9.0, 5.0], {20: 1.0, 30: 0.5}, (10, 4.0), True),
+        ([4.0, 9.0, 5.0], {10: 8.0}, (20, 9.0), False),
+        ([4.0, 9.0, 5.0], {10: 9.0}, (10, 9.0), True),  # of equal windows the first
+        ([4.0, 9.0, 5.0], {30: 9.0}, (20, 9.0), False),
+        ([4.0, 9.0, 5.0], {25: 12.0}, (25, 12.0), True),  # a window that was not over the limit
+    ],
+)
+def test_peak_of_an_incident_whose_windows_are_made_again(scores, remade, peak, told):
+    state, _ = run(revisable(), *(window(10 * (i + 1), score=score) for i, score in enumerate(scores)))
+    why = (Contribution("late", 1.0),)
+    heights = [Height(window(end, score=score), 7, why) for end, score in remade.items()]
+    found, changed = with_remade(revisable(), state.incident, heights, lambda height: (Contribution("known", 1.0),))
+    assert (found.peak.end, found.peak.score, changed) == (*peak, told)
+    assert found.seq == state.incident.seq + told
+    expected = "late" if peak[0] in remade else "known"
+    assert not told or [each.channel for each in found.channels] == [expected]
+    assert (found.start, found.last_over) == (state.incident.start, state.incident.last_over)
+
+
+def test_an_incident_of_which_readings_are_not_known_far_enough_back_is_never_revised():
+    state, _ = run(revisable(bound=100), window(10), window(20, "under"), window(30))
+    assert [each.start for each in published(revisable(bound=100), state)] == [0, 20]
+    assert published(revisable(bound=101), state) == []
+    assert published(revisable(bound=100), limited(state, 99)) == []
+    assert limited(state, 100) == state
+    forgotten = limited(state, 0)
+    assert (forgotten.past, forgotten.incident.heights) == ((), ())
+    assert forgotten.incident.peak == state.incident.peak
 
 
 LEVELS = st.lists(st.tuples(st.sampled_from(sorted(P)), st.sampled_from([1.0, 2.0, 3.0])), max_size=60)

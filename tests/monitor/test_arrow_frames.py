@@ -81,7 +81,7 @@ SAME_FRAME = {
     "nobody's": (("valve-1", "valve-1", "valve-1"), {"b": B, "z": A}),
     "large texts": ((*PUMPS,), {"asset": pa.large_string(), "a": A}),
     "times as integers": ((*PUMPS,), {"time": pa.int64(), "a": A}),
-    "times in seconds": ((*PUMPS,), {"time": pa.timestamp("s"), "ts": [T0 // 1000 * 1000] * 3, "a": A}),
+    "times in seconds": ((*PUMPS,), {"time": pa.timestamp("s", "UTC"), "ts": [T0 // 1000 * 1000] * 3, "a": A}),
 }
 
 

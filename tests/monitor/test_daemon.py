@@ -41,15 +41,15 @@ class Doubtful(MemoryTransport):
 class Plant:
     """A daemon, its log, and the hands of its clock."""
 
-    def __init__(self, transport=MemoryTransport, rest=lambda: None, broker=None, **delivery):
+    def __init__(self, transport=MemoryTransport, rest=lambda: None, broker=None, rules=None, **delivery):
         config = parse(
             {
-                "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S},
+                "input": {"ts_unit": "s", "idle_limit_s": IDLE_LIMIT_S} | (rules or {}),
                 "delivery": {"max_wait_s": 0.001} | delivery,
                 "detectors": [{"name": "d", "model": "unused", "assets": ["*"]}],
             }
         )
-        self.seconds = 0.0
+        self.seconds = self.stepped_s = 0.0
         self.broker = broker or MemoryBroker(dict.fromkeys(TOPICS, 2))
         self._make = config, transport, rest
         self.start()
@@ -58,7 +58,7 @@ class Plant:
         """A new process: its turn is the assignment."""
         config, transport, rest = self._make
         self.transport = transport(self.broker, "tocsin.readings", "tocsin.state")
-        clock = Clock(lambda: T0 + self.seconds, lambda: self.seconds)
+        clock = Clock(lambda: T0 + self.seconds + self.stepped_s, lambda: self.seconds)
         log = configure_logging("error")
         made = assemble(config, {"d": models.model()})
         self.daemon = Daemon(config, made, self.transport, log, Metrics(), clock, rest=rest)
@@ -77,7 +77,8 @@ class Plant:
     def reads(self, partition, *seconds, value=0.2):
         for second in seconds:
             reading = {"asset": f"pump-{partition}", "ts": T0 + second, "values": {"a": value, "b": value}}
-            self.broker.append(Outgoing("tocsin.readings", json.dumps(reading).encode(), partition=partition))
+            message = Outgoing("tocsin.readings", json.dumps(reading).encode(), partition=partition)
+            self.broker.append(message, int((T0 + self.seconds) * 1000))
         self.daemon.turn()
 
     def passes(self, seconds):
@@ -92,6 +93,10 @@ class Plant:
     def events(self):
         """Incident events, in the order of telling."""
         return [decode_event(record.value) for record in self.broker.read("tocsin.anomalies")]
+
+    def dead(self):
+        """Dead letters as readings."""
+        return [json.loads(record.value) for record in self.broker.read("tocsin.deadletter")]
 
     def metric(self, name):
         return self.daemon.metrics.registry.get_sample_value(name)
@@ -174,6 +179,40 @@ def test_incident_whose_raise_is_in_doubt_is_told_once():
         plant.reads(0, *range(8, 18))
         assert [event.transition for event in plant.events()] == ["raised", "cleared"]
         assert [event.seq for event in plant.events()] == [1, 2]
+
+
+@pytest.mark.parametrize("fails", ["", "before", "after"])
+def test_a_late_reading_revises_a_published_incident_once(fails):
+    plant = Plant(Doubtful, rules={"revision_bound_s": 60})
+    plant.reads(0, 0, 1, 2, 3)
+    plant.reads(0, 4, 5, 6, 7, value=50.0)
+    plant.transport.fails = fails
+    plant.reads(0, 4, value=900.0)
+    plant.passes(0)
+    plant.reads(0, *range(8, 18))
+    assert [(event.transition, event.seq) for event in plant.events()] == [
+        ("raised", 1),
+        ("revised", 2),
+        ("cleared", 3),
+    ]
+    raised, revised, cleared = plant.events()
+    assert revised.incident_id == raised.incident_id
+    assert len({event.event_id for event in plant.events()}) == 3
+    assert raised.peak < revised.peak == cleared.peak
+    assert plant.ends(0) == [3, 5, 7, 9, 11, 13, 15, 17]
+    counted = fails != "after"  # of a delivery in doubt that succeeded nothing is counted
+    assert plant.metric("tocsin_revisions_total") == plant.metric("tocsin_late_readings_total") == counted
+
+
+@pytest.mark.parametrize(("cut", "told"), [(0, ["raised", "revised"]), (6, ["raised"])])
+def test_an_incident_whose_readings_retention_has_cut_is_not_revised(cut, told):
+    plant = Plant(rules={"revision_bound_s": 60})
+    plant.reads(0, 0, 1, 2, 3)
+    plant.reads(0, 4, 5, 6, 7, value=50.0)
+    plant.broker.trim(("tocsin.readings", 0), cut)
+    plant.restart()
+    plant.reads(0, 4, value=900.0)
+    assert [event.transition for event in plant.events()] == told
 
 
 def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_of_it():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatchBuilder
+from msgspec.structs import replace
 
 from monitor.alarms import AlarmState, Incident, Transition, Window
 from monitor.columns import REASONS, DeadLetter, Messages
@@ -142,6 +143,14 @@ def test_incident_events_are_keyed_by_asset_and_tell_the_incident():
     assert body.channels == (Contribution("b", 0.9),)
     assert decode_event(raised.value).end is None
     assert headers_dict(raised.headers)["ce_id"] == body.event_id
+
+
+@pytest.mark.parametrize(("state", "end"), [("normal", 4), ("unacknowledged", None)])
+def test_a_revised_incident_has_ended_where_it_was_cleared_and_only_there(state, end):
+    transition = replace(told("cleared").transition, kind="revised", before=state, after=state)
+    [body] = publisher().events([Told("readings", 4, "pump-1", "d", 3.0, transition)])
+    assert (body.transition, body.state, body.previous_state) == ("revised", state, state)
+    assert (body.end.timestamp() if body.end else None) == end
 
 
 def test_events_carry_what_the_configuration_knows_of_the_asset():

@@ -218,6 +218,7 @@ def test_windows_of_a_snapshot_are_those_of_a_refill(readings, data):
         state = {key: entry for output in outputs for _, key, entry in output.state}
         streams = [output.positions[WHERE].stream for output in outputs]
         scores = [row for output in outputs for row in scores_of(output).items()]
-        return scores, by_asset(outputs), state, streams, [output.counts for output in outputs]
+        assert len(scores) == len(dict(scores)), "a window was scored twice"
+        return dict(scores), by_asset(outputs), state, streams, [output.counts for output in outputs]
 
     assert rest(rebuilt) == rest()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.alarms import AlarmState, Incident, Window
+from monitor.alarms import AlarmState, Height, Incident, Window
 from monitor.state import (
     MAX_CLOSES,
     Close,
@@ -87,9 +87,25 @@ def test_entry_comes_back_whole():
     window = Window(10, 1.5, 1e-30, "3")
     incident = Incident(5, 10, window, (Contribution("a", 0.5, None, 1.0, "bar"), Contribution("b", 0.5)), 2)
     closes = tuple(Close(i, 2**31 - 1, -i, i % 2 == 0) for i in range(MAX_CLOSES))
-    for alarm in (AlarmState(), AlarmState("unacknowledged", 3, 1, 10, incident)):
+    heights = (Height(window, 2**62, (Contribution("a", 0.5),)), Height(window))
+    revised = Incident(0, 5, window, (), 3, heights, 60 * 10**9)
+    alarms = (
+        AlarmState(),
+        AlarmState("unacknowledged", 3, 1, 10, incident),
+        AlarmState(upto=10, past=(revised, incident), revised_to=2**62),
+    )
+    for alarm in alarms:
         entry = StateEntry(1, alarm, closes)
         assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_entry_from_before_incidents_were_revised_is_read():
+    data = (
+        b'{"v":1,"alarm":{"state":"unacknowledged","over":3,"under":1,"upto":10,"incident":{"start":5,"last_over":10,'
+        b'"peak":{"end":10,"score":1.5,"p_value":0.01,"model_version":"3"},"channels":[],"seq":2}},"closes":[[1,0,7]]}'
+    )
+    incident = Incident(5, 10, Window(10, 1.5, 0.01, "3"), (), 2)
+    assert decode_entry(data) == StateEntry(1, AlarmState("unacknowledged", 3, 1, 10, incident), (Close(1, 0, 7),))
 
 
 def test_closes_that_were_written_before_there_were_resets_are_none():

@@ -65,7 +65,7 @@ class Run:
         columns = Readings(np.array(row), ts, np.array(values, np.float32), first_offset + np.arange(len(ts)), before)
         self.stream = int(after[-1])
         placed = self.store.place(columns, self.stream, None if refill else self.keep)
-        self.late += placed.late
+        self.late += len(placed.late.place)
         self.idle |= {(close.row, close.closed_to) for close in placed.idle}
         self.resets += [(close.row, close.closed_to) for close in placed.resets]
 

@@ -108,7 +108,9 @@ def test_splitting_at_the_byte_limit_loses_nothing_and_keeps_the_order(rows, cha
 
 
 def test_event_comes_back_as_it_was():
-    for each in (event(), event(transition="cleared", end=datetime(2026, 1, 2, tzinfo=UTC), runbook="https://x")):
+    end = datetime(2026, 1, 2, tzinfo=UTC)
+    revised = event(transition="revised", seq=3, state="normal", previous_state="normal", end=end, peak=4.0)
+    for each in (event(), event(transition="cleared", end=end, runbook="https://x"), revised):
         assert decode_event(encode_event(each)) == each
 
 
@@ -132,7 +134,7 @@ def structured(each):
     return attributes | {"datacontenttype": headers["content-type"], "data": document}
 
 
-@pytest.mark.parametrize("transition", ["raised", "cleared"])
+@pytest.mark.parametrize("transition", ["raised", "cleared", "revised"])
 def test_events_are_cloudevents(transition):
     """CloudEvents 1.0.2, section "Context attributes": what is required, and the form of each."""
     found = structured(event(transition=transition))
@@ -160,6 +162,13 @@ def test_the_same_event_has_the_same_id_however_often_it_is_made():
     assert incident_id("t", 3, "a", "d", T0) == incident_id("t", 3, "a", "d", T0)
     assert event().event_id == event(score=9.0, model_version="8").event_id
     assert re.fullmatch(r"[0-9a-f]{32}-1", event().event_id)
+
+
+def test_a_revised_incident_is_another_event_of_the_same_incident():
+    raised, revised = event(), event(transition="revised", seq=2, peak=9.0)
+    assert revised.incident_id == raised.incident_id
+    assert structured(revised)["id"] == f"{raised.incident_id}-2"
+    assert structured(revised)["id"] != structured(raised)["id"]
 
 
 def test_what_tells_incidents_apart_gives_different_ids():

@@ -220,7 +220,15 @@ def test_key_chooses_the_same_partition_whatever_the_client(kafka_cluster: Kafka
         log = KafkaLog(kafka_cluster.bootstrap, f"{topic}-{client}", "cooperative-sticky", client)
         member = log.member()
         member.deliver([Outgoing(log.outputs, b"x", b"pump-%d" % number) for number in range(40)], [], {})
-        found.append([member.bounds((log.outputs, partition))[1] for partition in range(PARTITIONS)])
+        outputs = [(log.outputs, partition) for partition in range(PARTITIONS)]
+        ends = dict.fromkeys(outputs, 0)
+
+        def ended(member: Transport = member, ends: dict[tuple[str, int], int] = ends) -> bool:
+            ends.update({where: member.bounds(where)[1] for where in ends})
+            return min(ends.values()) > 0  # the broker writes the end of a transaction after it has answered
+
+        until(ended, "the transaction is seen on every partition")
+        found.append(list(ends.values()))
         member.close()
         log.close()
     assert found[0] == found[1]
