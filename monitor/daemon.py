@@ -113,7 +113,7 @@ class Daemon:
             self._assign(where, polled.gone if polled else {})
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
         started = self._clock.monotonic()
-        decoded = [(each, self._assembly.decoder.decode(each)) for each in messages]
+        decoded = [(each, self._decode(each)) for each in messages]
         output = self._step(decoded)
         self._follow(output)
         self._worked += output.counts.readings
@@ -172,6 +172,14 @@ class Daemon:
         self.metrics.assigned.set(len(self._last_record))
 
     # ---------------------------------------------------------------------------------------------- step
+
+    def _decode(self, messages: Messages) -> Columns:
+        """Columns of messages; the dead letters of a refill were delivered when it was read first."""
+        columns = self._assembly.decoder.decode(messages)
+        if columns.dead:
+            new = self._assembly.pipeline.partitions[messages.topic, messages.partition].position().offset
+            columns.dead = [letter for letter in columns.dead if messages.offsets[letter.index] >= new]
+        return columns
 
     def _step(self, decoded: list[tuple[Messages, Columns]]) -> Output:
         """The step over what was read, and the closing of partitions that have fallen silent."""

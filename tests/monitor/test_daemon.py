@@ -215,6 +215,19 @@ def test_an_incident_whose_readings_retention_has_cut_is_not_revised(cut, told):
     assert [event.transition for event in plant.events()] == told
 
 
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_dead_letter_that_a_refill_reads_again_is_not_sent_again(fails):
+    plant = Plant(Doubtful)
+    plant.reads(0, 0, 1)
+    plant.broker.append(Outgoing("tocsin.readings", b"no reading", partition=0))
+    plant.daemon.turn()
+    plant.transport.fails = fails
+    plant.reads(0, 2)
+    plant.passes(0)
+    plant.passes(0)
+    assert len(plant.broker.read("tocsin.deadletter")) == 1
+
+
 def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_of_it():
     rests = []
     plant = Plant(rest=lambda: rests.append(plant.seconds))
