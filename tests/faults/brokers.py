@@ -102,7 +102,7 @@ def brokers_stopped(stage: Stage, count: int, seconds: float) -> None:
     goes_on(stage, "all awake")
 
 
-@fault(quick={"count": 1}, long={"count": 3})
+@fault(quick=None, long={"count": 3})
 def brokers_restarted(stage: Stage, count: int) -> None:
     """Each broker shut down in order and started again, one after the other: an upgrade of the cluster."""
     stage.join("one")
@@ -198,6 +198,7 @@ def tells(stage: Stage, daemon: DaemonProcess) -> None:
 @fault(
     quick={"seconds": 5},
     long={"seconds": 30},
+    revision_bound_s=0,
     delivery=f'transaction_timeout_s = {TRANSACTION_TIMEOUT_S:g}\nsnapshots = "snapshots"\nsnapshot_interval_s = 1.0',
 )
 def daemon_disk_full(stage: Stage, seconds: float) -> None:

@@ -97,6 +97,12 @@ class Witness:
             for each in batch:
                 self.seen[each.topic(), each.partition()].append((each.offset(), checksum(each)))
 
+    def grow(self, topics: Iterable[str], partitions: int) -> None:
+        """Read the partitions that these topics have more now."""
+        new = [(topic, p) for topic in topics for p in range(partitions) if (topic, p) not in self.seen]
+        self.seen |= {place: [] for place in new}
+        self._consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
+
     def stop(self) -> Seen:
         """Read to the end, and tell what was seen."""
         self._stop.set()
@@ -118,6 +124,11 @@ class Positions:
         settings: dict[str, str] = {"group.id": group, "isolation.level": "read_uncommitted"}
         self._consumer = consumer(bootstrap, **settings)
         self._where = [TopicPartition(topic, partition) for partition in range(partitions)]
+
+    def grow(self, partitions: int) -> None:
+        """Ask for so many partitions."""
+        topic = self._where[0].topic
+        self._where += [TopicPartition(topic, p) for p in range(len(self._where), partitions)]
 
     def committed(self) -> dict[int, int]:
         """Committed offset of each partition, 0 where there is none."""

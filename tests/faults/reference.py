@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 from confluent_kafka import Message
+from msgspec.structs import replace
 
 from monitor.assembly import Assembly, assemble, load_models
 from monitor.columns import Messages
@@ -60,6 +61,12 @@ class Reference:
         known = self._assembly.pipeline.partitions.get(where)
         position = Position(offset, offset, known.position().stream if known else None)
         self._assembly.pipeline.assign(where, position, self._state.setdefault(partition, {}).items())
+
+    def begin_anew(self, partition: int) -> None:
+        """Read a partition of a topic that was created anew: of the old one alarms alone are kept."""
+        kept = self._state.setdefault(partition, {})
+        kept |= {key: replace(entry, closes=()) for key, entry in kept.items()}
+        self._assembly.pipeline.assign(self._where(partition), Position(0, 0), kept.items())
 
     def read(self, partition: int, batch: list[Message]) -> None:
         """The step over records of a partition."""

@@ -20,7 +20,7 @@ Sizes = dict[str, Any]
 class Fault:
     """A fault with the sizes of its forms, and what its stage is to be like.
 
-    Where its short form is None it has none. One that is not `alone` leaves the brokers and the network of others be.
+    Where a form is None it has none. One that is not `alone` leaves the brokers and the network of others be.
     """
 
     name: str
@@ -39,7 +39,7 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    *, quick: Sizes, long: Sizes, short: Sizes | None = None, alone: bool = True, **stage: Any
+    *, quick: Sizes | None, long: Sizes, short: Sizes | None = None, alone: bool = True, **stage: Any
 ) -> Callable[..., Any]:
     """Enter a function into FAULTS; what else is given goes to its `Stage`."""
 

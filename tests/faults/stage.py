@@ -160,6 +160,11 @@ class Stage:
         moved = lambda: all(at > before[partition] for partition, at in self.committed().items())  # noqa: E731
         until(moved, "every partition moves on", *daemons, within_s=within_s)
 
+    def grow(self, partitions: int) -> None:
+        """Look at so many partitions of the input, and of what is written to the same number, from now on."""
+        self._positions.grow(partitions)
+        self.witness.grow((self.topics.scores, self.topics.state), partitions)
+
     # -------------------------------------------------------------------------------------------- verdict
 
     def demand(self, condition: bool, otherwise: str) -> None:
@@ -204,7 +209,7 @@ class Stage:
     def one_pass(self) -> Outputs:
         """What one pass over the input log gives."""
         upto = {(self.topics.readings, partition): at for partition, at in self.committed().items()}
-        return reference(self.config, PARTITIONS, read(self.cluster.bootstrap, upto))
+        return reference(self.config, len(upto), read(self.cluster.bootstrap, upto))
 
     def _judge(self) -> None:
         saw, found = self.witness.stop(), Outputs()
