@@ -141,9 +141,9 @@ class KafkaTransport:
         settings = {
             "max_request_size": 2 * config.input.max_message_bytes + 1024 * 1024,
             "max_block_ms": int(1000 * within_s),
+            **patience(self._timeout_s),
             "request_timeout_ms": int(500 * within_s),
             "delivery_timeout_ms": int(1000 * within_s),
-            "bootstrap_timeout_ms": self._ms,
             **client_settings(config.kafka, KafkaProducer),
             "acks": "all",
             "enable_idempotence": True,

@@ -12,14 +12,13 @@ REQUEST_MORE_S = 2.0  # than a fetch waits for messages
 
 
 def patience(timeout_s: float, fetch_s: float = 0.5) -> dict[str, int]:
-    """Settings of a consumer whose calls may take so long: within that it gives a broker up and asks another.
+    """Settings of a client whose calls may take so long: within that it gives a broker up and asks another.
 
-    By default it waits 30 s for a broker that hangs, which is longer than each call that would find another one.
+    By default it waits 30 s for a broker that hangs, which is longer than each call that would find another one; and
+    to bootstrap it chooses one broker by chance, and waits for it until the time is over.
     """
-    return {
-        "bootstrap_timeout_ms": int(1000 * timeout_s),
-        "request_timeout_ms": int(1000 * max(timeout_s / 3, fetch_s + REQUEST_MORE_S)),
-    }
+    within_ms = int(1000 * max(timeout_s / 3, fetch_s + REQUEST_MORE_S))
+    return {"bootstrap_timeout_ms": within_ms, "request_timeout_ms": within_ms}
 
 
 def settled(consumer: Any) -> bool:

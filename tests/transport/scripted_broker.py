@@ -106,12 +106,15 @@ class ScriptedBroker:
     # ------------------------------------------------------------------------------------------------- the nodes
 
     def __enter__(self) -> Self:
-        while len(set(self._ports)) < NODES:
-            self._ports = [free_port(HOST) for _ in range(NODES)]
-        self._answers = Answers(self.log, self._ports)
         self._held = asyncio.Event()
         self._thread.start()
-        self._call(self._recover())
+        while not self._servers:
+            self._ports = [free_port(HOST) for _ in range(NODES)]
+            self._answers = Answers(self.log, self._ports)
+            try:
+                self._call(self._recover())
+            except OSError:  # somebody else has taken one of them meanwhile
+                self._call(self._end())
         return self
 
     def __exit__(
