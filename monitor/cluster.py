@@ -33,6 +33,19 @@ def addresses(kafka: Mapping[str, Any]) -> str:
     return servers if isinstance(servers, str) else ", ".join(map(str, servers))
 
 
+def made(client: Any, **settings: Any) -> Any:
+    """A client of kafka-python; one that fails to begin would leave its thread and its connections behind."""
+    begun = client.__new__(client)
+    try:
+        begun.__init__(**settings)
+    except BaseException:
+        for part, end in (("_client", "close"), ("_net", "stop")):
+            with contextlib.suppress(Exception):
+                getattr(getattr(begun, part), end)()
+        raise
+    return begun
+
+
 @contextlib.contextmanager
 def admin_client(config: Config, timeout_s: float) -> Iterator[KafkaAdminClient]:
     """An admin client; what goes wrong with it becomes an error of ours with a sentence."""
@@ -40,7 +53,7 @@ def admin_client(config: Config, timeout_s: float) -> Iterator[KafkaAdminClient]
     timeout_ms = int(timeout_s * 1000)
     settings = {"bootstrap_timeout_ms": timeout_ms, **client_settings(config.kafka, KafkaAdminClient)}
     try:
-        with contextlib.closing(KafkaAdminClient(**settings)) as admin:
+        with contextlib.closing(made(KafkaAdminClient, **settings)) as admin:
             yield admin
     except TocsinError:
         raise

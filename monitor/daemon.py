@@ -44,6 +44,7 @@ class Daemon:
         metrics: Metrics | None = None,
         clock: Clock | None = None,
         deadletter_limit: int = 1_048_576,
+        scores_limit: int = 524_288,
         rest: Callable[[], None] = lambda: None,
         follow: Callable[[Output], None] = lambda output: None,
         stop: threading.Event | None = None,
@@ -58,7 +59,7 @@ class Daemon:
         self._transport = transport
         self._log = log
         self._clock = clock or Clock()
-        self._publisher = Publisher(config, deadletter_limit)
+        self._publisher = Publisher(config, deadletter_limit, scores_limit)
         self._snapshots = Snapshots(config, assembly, log, self._clock.monotonic)
         self._last_record: dict[TopicPartition, float] = {}  # monotonic time; only owned partitions are in it
         self._last_loop = self._last_commit = self._clock.monotonic()
@@ -109,6 +110,8 @@ class Daemon:
         if self._doubt and polled:
             polled.messages = []
             self._rewind(polled.gone)
+        if self._doubt:  # stopping: what is held must not be committed
+            return Output()
         for where in polled.assigned if polled else ():
             self._assign(where, polled.gone if polled else {})
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
@@ -133,6 +136,7 @@ class Daemon:
 
     def _assign(self, where: TopicPartition, gone: Mapping[TopicPartition, int | None]) -> None:
         """Take a partition over: alarm state from the state topic, windows from the low offset on."""
+        self._last_loop = self._clock.monotonic()  # each of many partitions is progress
         resumed = self._retry(lambda: self._takeover.resume(where, gone))
         if resumed is None:  # refused, or stopping
             if where in self._last_record:
@@ -142,7 +146,10 @@ class Daemon:
         rebuilt = self._snapshots.restore(where, resumed.position, resumed.position.topic_id)
         self._takeover.tell(where, resumed, refilled=rebuilt is None)
         self._assembly.pipeline.assign(where, resumed.position, resumed.entries, rebuilt)
-        self._transport.start(where, rebuilt.offset if rebuilt else low)
+        begin = rebuilt.offset if rebuilt else low
+        if self._retry(lambda: self._transport.start(where, begin)) is None:  # it has left, or stopping
+            self._let_go(where)
+            return
         self._last_record[where] = self._clock.monotonic()
         self.metrics.assigned.set(len(self._last_record))
         self._log.info(
@@ -195,13 +202,13 @@ class Daemon:
         return output + pipeline.close_silent(silent) if silent else output
 
     def _silent(self, now: float) -> list[TopicPartition]:
-        """Partitions without a record for the idle limit, read to an end that the broker has just confirmed."""
+        """Partitions without a record for the idle limit, read to the end that the broker tells now."""
         limit = self._config.input.idle_limit_s
         quiet = [where for where, last in self._last_record.items() if now - last > limit]
         try:
-            return [where for where in quiet if self._transport.lag(where) == 0 and self._transport.bounds(where)]
+            return [where for where in quiet if self._transport.at_end(where)]
         except RetriableError:
-            return []  # what is known of the end is old: readings may be waiting there
+            return []  # readings may be waiting there
 
     def _deliver(self, decoded: list[tuple[Messages, Columns]], output: Output, started: float) -> None:
         """Deliver, and tell."""

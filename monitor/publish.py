@@ -25,8 +25,10 @@ _FRAME_BYTES = 512  # of a record batch around its only record, with room for `t
 class Publisher:
     """Turns outputs into messages, by one configuration."""
 
-    def __init__(self, config: Config, max_deadletter_bytes: int) -> None:
+    def __init__(self, config: Config, max_deadletter_bytes: int, max_scores_bytes: int = 524_288) -> None:
+        """What the topics take: a larger dead letter is cut, a larger message of scores split."""
         self._config = config
+        self._max_scores_bytes = max_scores_bytes
         self._max_deadletter_bytes = max_deadletter_bytes
         self._facts = lru_cache(maxsize=10_000)(self._asset_facts)
 
@@ -36,12 +38,11 @@ class Publisher:
     def outputs(self, output: Output) -> list[Outgoing]:
         """Messages of scores, on their input's partition, and of incident events, by asset."""
         topics = self._config.topics
-        most = self._config.delivery.scores_message_bytes
         headers = [("content-type", SCORES_TYPE.encode())]
         messages = [
             Outgoing(topics.scores, data, headers=headers, partition=partition)
             for (_, partition), scores in output.scores
-            for data in encode_scores(scores, most)
+            for data in encode_scores(scores, self._max_scores_bytes)
         ]
         for event in self.events(output.transitions):
             messages.append(

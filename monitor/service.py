@@ -28,6 +28,7 @@ from monitor.transport.member import instance_of
 from monitor.waiting import Waiting
 
 CONNECT_EVERY_S = 2.0  # while there is no broker yet
+_ENVELOPE_BYTES = 1024  # of a message around its value
 LEAVE_WITHIN_S = 9.0  # after a signal; a broker that is away is not waited for any longer
 
 
@@ -51,14 +52,15 @@ def serve(config: Config) -> None:
         )
         if clients.checksums_are_slow(config):
             log.warning("slow_checksums", detail="pip install crc32c")
-        transport = connect(config, log, stop, standing)
-        if transport is None:
+        connected = connect(config, log, stop, standing)
+        if connected is None:
             return
-        most, assembly = limit(config), assemble(config, models)
+        (transport, deadletter_limit, scores_limit), assembly = connected, assemble(config, models)
         following = Following(config, assembly, log, metrics, partial(timed, histogram=metrics.inference_s))
         daemon = Daemon(
             config, assembly, transport, log, metrics,
-            deadletter_limit=most, rest=rest, follow=following.between_steps, stop=stop,
+            deadletter_limit=deadletter_limit, scores_limit=scores_limit,
+            rest=rest, follow=following.between_steps, stop=stop,
         )  # fmt: skip
         standing.healthy, standing.ready = daemon.missing_for_health, daemon.missing_for_readiness
         with following:
@@ -116,8 +118,11 @@ class TopicsMissing(RetriableError):
     """Topics that the daemon reads or writes are missing or have too few partitions; the text says what to do."""
 
 
-def connect(config: Config, log: Any, stop: threading.Event, standing: Standing) -> Transport | None:
-    """Connect, waiting for the broker and the topics as long as it takes; None where a signal came first."""
+def connect(config: Config, log: Any, stop: threading.Event, standing: Standing) -> tuple[Transport, int, int] | None:
+    """Connect, waiting for the broker and the topics as long as it takes; None where a signal came first.
+
+    With the transport come the largest dead letter and the largest message of scores that the topics take.
+    """
     told = ""
 
     def tell(error: RetriableError, wait_s: float) -> None:
@@ -126,11 +131,12 @@ def connect(config: Config, log: Any, stop: threading.Event, standing: Standing)
             told = str(error)
             log.warning("waiting_for_topics" if isinstance(error, TopicsMissing) else "retrying", detail=told)
 
-    def attempt() -> Transport:
+    def attempt() -> tuple[Transport, int, int]:
         missing = lacking(config.topics, topics_now(config, timeout_s=3.0))
         if missing:
             raise TopicsMissing(missing)
-        return clients.connect(config)
+        found = limits(config)
+        return clients.connect(config), *found
 
     waiting = Waiting(stop, tell, most_s=CONNECT_EVERY_S)
     standing.ready = lambda: f"waiting for the broker: {waiting.reason}".removesuffix(": ")
@@ -148,12 +154,14 @@ def leave(config: Config, log: Any) -> None:
         log.info("left", instance=instance)
 
 
-def limit(config: Config) -> int:
-    """Largest dead letter that the broker takes: what its topic is set to, else what the input allows."""
+def limits(config: Config) -> tuple[int, int]:
+    """Largest dead letter and largest message of scores: what their topics take, else what is configured."""
+    topics, scores = config.topics, config.delivery.scores_message_bytes
     try:
-        return max_message_bytes(config, config.topics.deadletter) or config.input.max_message_bytes
-    except (RetriableError, FatalError):
-        return config.input.max_message_bytes
+        found = [max_message_bytes(config, name, timeout_s=3.0) for name in (topics.deadletter, topics.scores)]
+    except FatalError:  # this user may not ask
+        found = [None, None]
+    return found[0] or config.input.max_message_bytes, min(scores, (found[1] or 2 * scores) - _ENVELOPE_BYTES)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from monitor.transport import TopicPartition, Transport
 
 LOOK_EVERY_S = 30.0
 LOOK_SOON_S = 2.0  # while something is missing
+FRESH_S = 1.0  # that one look serves partitions that are assigned together
 
 
 class Takeover:
@@ -31,6 +32,7 @@ class Takeover:
         self._refused: dict[TopicPartition, str] = {}
         self._ids: dict[TopicPartition, str | None] = {}  # the topic that each partition was last read of
         self._absent = False
+        self._topics_now: Mapping[str, TopicNow] = {}  # when it was looked last
         self._looked = monotonic()
 
     @property
@@ -46,7 +48,10 @@ class Takeover:
 
         gone: partitions whose next offset the log does not have, as a poll tells it.
         """
-        topics = self._see()
+        fresh = self._topics_now and self._monotonic() - self._looked < FRESH_S and where not in gone
+        topics = self._topics_now if fresh else self._see()
+        if fresh and self._lacking(topics, where):
+            topics = self._see()
         refusal = self._lacking(topics, where)
         if refusal:
             self._refused[where] = refusal
@@ -78,6 +83,7 @@ class Takeover:
         hurry = self._absent or self._refused
         if self._monotonic() - self._looked < (LOOK_SOON_S if hurry else LOOK_EVERY_S):
             return []
+        self._looked = self._monotonic()
         try:
             topics = self._see()
         except RetriableError:
@@ -88,7 +94,8 @@ class Takeover:
         return fit + [where for where in owned if None not in (now, was := self._ids.get(where)) and was != now]
 
     def _see(self) -> Mapping[str, TopicNow]:
-        topics = self._transport.topics()
+        self._topics_now = {}
+        topics = self._topics_now = self._transport.topics()
         self._looked = self._monotonic()
         absent = not topics.get(self._topics.readings, TopicNow()).partitions
         if absent and not self._absent:

@@ -63,11 +63,14 @@ class Transport(Protocol):
     def bounds(self, where: TopicPartition) -> tuple[int, int]:
         """First offset that the log still has, and the one behind its last."""
 
-    def start(self, where: TopicPartition, offset: int) -> None:
-        """Begin to read an assigned partition here."""
+    def start(self, where: TopicPartition, offset: int) -> bool | None:
+        """Begin to read an assigned partition here; True, or None where it has left, as the next poll tells."""
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages behind this member's reading position; None while unknown."""
+
+    def at_end(self, where: TopicPartition) -> bool:
+        """Whether everything is read that the log has now: a question to the broker, not to what was fetched last."""
 
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]

@@ -1,7 +1,8 @@
 """How much is read at once: at once what is there when idle, full batches within a memory limit when behind."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from monitor.columns import Messages
 from monitor.config import Config
@@ -16,7 +17,8 @@ class Batches:
 
     A batch has at most `max_poll_records` messages, and values of at most `max_batch_bytes`; only where messages
     suddenly grow may it be larger, by what one question had asked for and the client held ready. It has no more
-    messages than can be expected to be done within the share of `max.poll.interval` that a batch may take.
+    messages than can be expected to be done within the share of `max.poll.interval` that a batch may take. After a
+    delivery that failed batches are half as large, down to one message: the whole may be more than fits its time.
     """
 
     def __init__(self, config: Config, ask_most: int, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -30,6 +32,7 @@ class Batches:
         self._most_bytes = config.delivery.max_batch_bytes
         self._mean_bytes = float(config.input.max_message_bytes)  # until a message was seen: none is larger
         self._failure: TocsinError | None = None
+        self._part = 1.0  # of the most, that a batch may have
 
     def fill(self, take: Callable[[int, float | None], list[Messages]], max_wait_s: float) -> list[Messages]:
         """Call `take(count, wait_s)` until the batch is full or nothing is ready; only the first one waits.
@@ -61,6 +64,16 @@ class Batches:
         self._handed = (self._monotonic(), sum(len(each.values) for each in batch)) if batch else None
         return batch
 
+    @contextlib.contextmanager
+    def smaller_where_it_fails(self) -> Iterator[None]:
+        """Deliver a batch within: the next ones are smaller where that fails, and larger again where it does not."""
+        try:
+            yield
+        except TocsinError:
+            self._part = max(self._part / 2, 1 / self._most_messages)
+            raise
+        self._part = min(2 * self._part, 1.0)
+
     def _learn(self) -> None:
         """Take what the last batch took as what messages take: at once where that is more, by and by where less."""
         if self._handed is not None:
@@ -70,9 +83,9 @@ class Batches:
 
     def _ask(self, messages: int, size: int) -> int:
         """How many more messages fit into a batch that holds so many, and so many bytes; at least one in all."""
-        fitting = (self._most_bytes - size) // max(self._mean_bytes, 1)
+        fitting = (self._part * self._most_bytes - size) // max(self._mean_bytes, 1)
         in_time = self._most_s / self._each_s - messages if self._each_s else self._ask_most
-        most = min(self._most_messages - messages, fitting, in_time, self._ask_most)
+        most = min(self._part * self._most_messages - messages, fitting, in_time, self._ask_most)
         return max(int(most), 0 if messages else 1)
 
 

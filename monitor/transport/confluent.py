@@ -93,7 +93,13 @@ class ConfluentTransport:
             return Publisher(producer_settings(config, self._timeout_s) | {"error_cb": ignore}, self._timeout_s)
         within_s = min(self._timeout_s, config.delivery.transaction_timeout_s)
         settings = transaction_settings(config, within_s) | {"error_cb": ignore}
-        return Transactions(settings, within_s, self._meant)
+        return Transactions(settings, within_s, self._meant_of_producer)
+
+    def _meant_of_producer(self, doing: str, error: KafkaError) -> TocsinError:
+        """A producer may be fenced because its transaction took too long: only the group tells of another process."""
+        if error.code() in _FENCED - {KafkaError.FENCED_INSTANCE_ID}:
+            return RetriableError(f"{doing}: {say(error)}")
+        return self._meant(doing, error)
 
     # ---------------------------------------------------------------------------------------- the group
 
@@ -172,16 +178,23 @@ class ConfluentTransport:
             messages = []
         leapt = self._positions.leapt(self._bounds_or_none)
         for where, again in leapt.items():
-            self._consumer.pause([KafkaTopicPartition(*where)])
-            self._positions.leave(where)
-            if again is None:
-                self._changes.gone(where)
-            else:
-                self.start(where, again)
+            if where in self._owned:  # else it has left meanwhile
+                self._begin_again(where, again)
         messages = [each for each in messages if (each.topic, each.partition) not in leapt]
         if self._settled():
             self._membership = self._consumer.consumer_group_metadata()
         return self._changes.tell(messages)
+
+    def _begin_again(self, where: TopicPartition, offset: int | None) -> None:
+        """Read a partition from here on that was read elsewhere; it leaves and comes again where that cannot be."""
+        self._consumer.pause([KafkaTopicPartition(*where)])
+        self._positions.leave(where)
+        try:
+            if offset is not None and self.start(where, offset):
+                return
+        except RetriableError:
+            self._positions.leave(where)  # messages of others are in hand
+        self._changes.gone(where)
 
     def _take(self, count: int, max_wait_s: float | None) -> list[Messages]:
         """At most so many messages; none where a rebalance is to be told first."""
@@ -238,10 +251,10 @@ class ConfluentTransport:
             self._failure = self._meant("reading", error)
         return False
 
-    def start(self, where: TopicPartition, offset: int) -> None:
+    def start(self, where: TopicPartition, offset: int) -> bool | None:
         """Begin to read here; nothing where the partition has left, as the next poll tells."""
         if where not in self._owned:
-            return
+            return None
         partition = KafkaTopicPartition(*where, offset)
         deadline = time.monotonic() + self._timeout_s
         while True:
@@ -254,6 +267,7 @@ class ConfluentTransport:
                 time.sleep(0.01)
         self._positions.start(where, offset)
         self._consumer.resume([partition])
+        return True
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages between the reading position and the log's end, as the last fetch told it."""
@@ -262,6 +276,12 @@ class ConfluentTransport:
             return None
         _, end = self._consumer.get_watermark_offsets(KafkaTopicPartition(*where), cached=True)
         return None if end < 0 else max(end - at, 0)
+
+    def at_end(self, where: TopicPartition) -> bool:
+        """Whether everything is read that the log has now."""
+        end = self.bounds(where)[1]
+        at = self._positions.next(where)
+        return at is not None and at >= end
 
     # ----------------------------------------------------------------------------------------- questions
 
@@ -323,7 +343,8 @@ class ConfluentTransport:
             for where, position in positions.items()
         ]
         if isinstance(self._delivery, Transactions):
-            self._delivery.deliver([*outputs, *state], offsets, self._membership)
+            with self._batches.smaller_where_it_fails():
+                self._delivery.deliver([*outputs, *state], offsets, self._membership)
             return
         for messages in (outputs, state):
             self._delivery.publish(messages)

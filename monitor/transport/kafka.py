@@ -25,7 +25,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from monitor.cluster import addresses, client_settings, topics_now
+from monitor.cluster import addresses, client_settings, made, topics_now
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import InvalidConfiguration, RetriableError
@@ -101,6 +101,7 @@ class KafkaTransport:
         self._timeout_s = timeout_s or 3 * delivery.session_timeout_s
         self._rebalances = _Rebalances()
         self._batches = Batches(config, ASK_MOST)
+        self._consumer: Any = None
         self._broker_waits = True
         self._stale = False  # whether messages lay ready before the poll, and no newer ones were waited for
         session_ms = int(delivery.session_timeout_s * 1000)
@@ -123,11 +124,13 @@ class KafkaTransport:
         }
         where = addresses(config.kafka)
         try:
-            self._consumer = KafkaConsumer(**settings)
+            self._consumer = made(KafkaConsumer, **settings)
             self._delivery = self._made_delivery()
         except KafkaError as error:
+            self._close_consumer()
             raise RetriableError(f"no broker answers at {where}: {say(error)}") from error
         except (ValueError, TypeError, AssertionError, OSError) as error:
+            self._close_consumer()
             raise InvalidConfiguration(f"[kafka] with {where}: {error}") from None
         self._rebalances.consumer = self._consumer
         self._state = StateReader(config, self._timeout_s)
@@ -189,6 +192,8 @@ class KafkaTransport:
     def _gone(self, partitions: Mapping[Any, Any]) -> list[Messages]:
         """Partitions whose next offset is not in the log, with the place from which it differs; they give nothing."""
         for partition, differs in partitions.items():
+            if partition not in self._consumer.assignment():  # it has left meanwhile
+                continue
             self._consumer.pause(partition)
             self._rebalances.changes.gone(tuple(partition), None if differs is None else differs.offset)
         return []
@@ -258,20 +263,33 @@ class KafkaTransport:
         except KafkaError as error:
             raise RetriableError(f"asking for the log's bounds: {say(error)}") from error
 
-    def start(self, where: TopicPartition, offset: int) -> None:
+    def start(self, where: TopicPartition, offset: int) -> bool | None:
         """Begin to read here; nothing where the partition has left, as the next poll tells."""
         partition = KafkaTopicPartition(*where)
-        if partition in self._consumer.assignment():
-            self._consumer.seek(partition, offset)
-            self._consumer.resume(partition)
+        if partition not in self._consumer.assignment():
+            return None
+        self._consumer.seek(partition, offset)
+        self._consumer.resume(partition)
+        return True
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages between the reading position and the log's end, as the last fetch told it."""
         partition = KafkaTopicPartition(*where)
-        if partition not in self._consumer.assignment() or partition in self._consumer.paused():
-            return None
-        end = self._consumer.highwater(partition)
-        return None if end is None else max(end - (self._consumer.position(partition, timeout_ms=self._ms) or 0), 0)
+        at, end = self._next(partition), None
+        if at is not None and partition not in self._consumer.paused():
+            end = self._consumer.highwater(partition)
+        return None if at is None or end is None else max(end - at, 0)
+
+    def _next(self, partition: Any) -> int | None:
+        """The next offset; `position()` would ask about all partitions, and raise what the broker says of others."""
+        state = self._consumer._subscription.assignment.get(partition)
+        return None if state is None or state.position is None else int(state.position.offset)
+
+    def at_end(self, where: TopicPartition) -> bool:
+        """Whether everything is read that the log has now."""
+        end = self.bounds(where)[1]
+        at = self._next(KafkaTopicPartition(*where))
+        return at is not None and at >= end
 
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]
@@ -281,7 +299,8 @@ class KafkaTransport:
             KafkaTopicPartition(*where): OffsetAndMetadata(position.offset, encode_metadata(position), -1)
             for where, position in positions.items()
         }
-        self._delivery.deliver(outputs, state, offsets, self._membership)
+        with self._batches.smaller_where_it_fails():
+            self._delivery.deliver(outputs, state, offsets, self._membership)
 
     @property
     def _ms(self) -> int:
@@ -291,8 +310,12 @@ class KafkaTransport:
         """Leave (a static member keeps its partitions until its session ends) and close both clients."""
         self._delivery.close(CLOSE_S)
         self._state.close()
-        with contextlib.suppress(KafkaError):
-            self._consumer.close(autocommit=False, timeout_ms=int(1000 * CLOSE_S))
+        self._close_consumer()
+
+    def _close_consumer(self) -> None:
+        if self._consumer is not None:
+            with contextlib.suppress(KafkaError):
+                self._consumer.close(autocommit=False, timeout_ms=int(1000 * CLOSE_S))
 
 
 def _messages(where: tuple[str, int], records: Sequence[Any]) -> Messages:

@@ -7,7 +7,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from monitor.cluster import client_settings
+from monitor.cluster import client_settings, made
 from monitor.config import Config
 from monitor.errors import RetriableError
 from monitor.transport.kafka_delivery import say
@@ -35,8 +35,8 @@ class StateReader:
         where = TopicPartition(self._topic, number)
         try:
             if self._committed is None:
-                self._committed = KafkaConsumer(**self._settings, isolation_level="read_committed")
-                self._all = KafkaConsumer(**self._settings, isolation_level="read_uncommitted")
+                self._committed = made(KafkaConsumer, **self._settings, isolation_level="read_committed")
+                self._all = made(KafkaConsumer, **self._settings, isolation_level="read_uncommitted")
             end = self._all.end_offsets([where], timeout_ms=self._ms)[where]
             self._committed.assign([where])
             self._committed.seek_to_beginning(where)
@@ -50,7 +50,9 @@ class StateReader:
     def _read_to(self, where: TopicPartition, end: int) -> dict[bytes, bytes | None]:
         last: dict[bytes, bytes | None] = {}
         reader, heard = self._committed, time.monotonic()
-        while reader.position(where, timeout_ms=self._ms) < end:
+        while (at := reader.position(where, timeout_ms=self._ms)) is None or at < end:
+            if at is None:
+                raise RetriableError(f"reading {self._topic}: no answer in {self._ms / 1000:g} s")
             records = reader.poll(timeout_ms=100).get(where, ())
             if records:
                 heard = time.monotonic()

@@ -79,6 +79,7 @@ class Changes:
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """These partitions left."""
         for where in partitions:
+            self._polled.gone.pop(where, None)
             if where in self._polled.assigned:  # it came and left before anybody was told
                 self._polled.assigned.remove(where)
             else:

@@ -184,16 +184,21 @@ class MemoryTransport:
         """First offset kept, and the one behind the last."""
         return self._broker.trimmed.get(where, 0), len(self._broker.log[where])
 
-    def start(self, where: TopicPartition, offset: int) -> None:
+    def start(self, where: TopicPartition, offset: int) -> bool | None:
         """Begin to read here."""
         if where not in self._assigned:
-            raise FatalError(f"{where} is not assigned")
+            return None
         self._assigned[where] = offset
+        return True
 
     def lag(self, where: TopicPartition) -> int | None:
         """Messages not yet read."""
         start = self._assigned.get(where)
         return None if start is None else len(self._broker.log[where]) - start
+
+    def at_end(self, where: TopicPartition) -> bool:
+        """Whether everything is read."""
+        return self._assigned.get(where) == self.bounds(where)[1]
 
     def deliver(
         self, outputs: Sequence[Outgoing], state: Sequence[Outgoing], positions: dict[TopicPartition, Position]

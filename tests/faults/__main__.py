@@ -15,7 +15,7 @@ from tests.faults.runner import Fault, Form, run, run_all
 from tests.faults.stage import Result, ground
 from tests.kafka_cluster import kafka_home, unique
 
-LANES = 2  # of faults side by side in the shorter forms, where much of the time is waiting
+LANES = 2  # of faults side by side where brokers are left alone: much of their time is waiting
 
 
 def arguments() -> argparse.Namespace:
@@ -55,7 +55,7 @@ def main() -> None:
         def tell(result: Result) -> None:
             print(report.line(result), flush=True)
 
-        results = run_all(chosen(options.only, form), 1 if form == "long" else LANES, run_one, tell)
+        results = run_all(chosen(options.only, form), LANES, run_one, tell)
     if form == "long" and not options.only:
         report.write(report.page(results, options.client, time.monotonic() - began))
     print(report.summary(results))

@@ -14,6 +14,7 @@ from monitor.columns import Messages
 from monitor.config import Config
 from monitor.pipeline import Output
 from monitor.publish import Publisher
+from monitor.revisions import limited
 from monitor.state import Position, StateEntry, StateKey
 from monitor.wire import IncidentEvent, Scores
 from tests.faults.observer import Place, checksum
@@ -56,16 +57,18 @@ class Reference:
         self.outputs = Outputs()
 
     def begin(self, partition: int, offset: int = 0) -> None:
-        """Read a partition from here on; alarm state and stream time are kept of what was read before, no windows."""
+        """Read a partition from here on: of what was before, alarms and stream time are kept, nothing to revise."""
         where = self._where(partition)
         known = self._assembly.pipeline.partitions.get(where)
         position = Position(offset, offset, known.position().stream if known else None)
-        self._assembly.pipeline.assign(where, position, self._state.setdefault(partition, {}).items())
+        kept = self._state.setdefault(partition, {})
+        kept |= {key: replace(entry, alarm=limited(entry.alarm, 0)) for key, entry in kept.items()}
+        self._assembly.pipeline.assign(where, position, kept.items())
 
     def begin_anew(self, partition: int) -> None:
         """Read a partition of a topic that was created anew: of the old one alarms alone are kept."""
         kept = self._state.setdefault(partition, {})
-        kept |= {key: replace(entry, closes=()) for key, entry in kept.items()}
+        kept |= {key: replace(entry, alarm=limited(entry.alarm, 0), closes=()) for key, entry in kept.items()}
         self._assembly.pipeline.assign(self._where(partition), Position(0, 0), kept.items())
 
     def read(self, partition: int, batch: list[Message]) -> None:

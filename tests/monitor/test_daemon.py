@@ -228,6 +228,41 @@ def test_dead_letter_that_a_refill_reads_again_is_not_sent_again(fails):
     assert len(plant.broker.read("tocsin.deadletter")) == 1
 
 
+def test_stop_amid_a_rewind_commits_nothing_that_is_in_doubt():
+    plant = Plant(Doubtful)
+    plant.reads(0, 0, 1, 2, 3)
+    committed = plant.transport.committed(("tocsin.readings", 0))
+    plant.transport.fails = "before"
+    plant.reads(0, 4, 5)
+    plant.daemon.stop()
+    plant.passes(60)
+    plant.passes(60)
+    assert plant.transport.committed(("tocsin.readings", 0)) == committed
+
+
+def test_partition_is_not_silent_where_the_log_has_more_than_was_fetched():
+    class FetchesLater(MemoryTransport):
+        """What it fetched last says that nothing is behind, whatever came since."""
+
+        hides = False
+
+        def lag(self, where):
+            return 0
+
+        def _waiting(self):
+            return [] if self.hides else super()._waiting()
+
+    plant = Plant(FetchesLater)
+    plant.reads(0, *range(8))
+    plant.transport.hides = True
+    plant.seconds += IDLE_LIMIT_S + 1
+    plant.reads(0, 8, 9)
+    assert plant.ends(0) == [3, 5, 7]
+    plant.transport.hides = False
+    plant.passes(1)
+    assert plant.ends(0) == [3, 5, 7, 9]
+
+
 def test_memory_is_given_back_once_in_the_first_moment_without_work_after_much_of_it():
     rests = []
     plant = Plant(rest=lambda: rests.append(plant.seconds))

@@ -4,11 +4,13 @@ import gc
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from monitor.columns import Messages
 from monitor.config import parse
+from monitor.errors import RetriableError
 from monitor.transport import Transport
 from monitor.transport.batches import Batches
 from tests.transport.logs import PARTITIONS, Log, assigned, polled_until, values
@@ -146,10 +148,13 @@ class Work:
         self.now = 1000.0
         self._batches = Batches(config, 5000, lambda: self.now)
 
-    def batch(self, seconds_each):
-        """Number of messages in the next batch, each of which then takes so long."""
+    def batch(self, seconds_each, fails=False):
+        """Number of messages in the next batch, each of which then takes so long; its delivery may fail."""
         count = messages_in(self._batches.fill(self._take, 0.1))
         self.now += count * seconds_each
+        with suppress(RetriableError), self._batches.smaller_where_it_fails():
+            if fails:
+                raise RetriableError("it took too long")
         return count
 
     @staticmethod
@@ -184,3 +189,10 @@ def test_work_that_takes_longer_than_its_share_with_one_message_still_goes_on():
     work = Work(share=0.1, max_poll_interval_ms=10_000)
     assert work.batch(30.0) == 50_000
     assert work.batch(30.0) == 1
+
+
+def test_batches_are_halved_while_their_delivery_fails_and_grow_again_when_it_does_not():
+    work = Work()
+    assert [work.batch(0.0001, fails=True) for _ in range(4)] == [50_000, 25_000, 12_500, 6250]
+    assert [work.batch(0.0001) for _ in range(5)] == [3125, 6250, 12_500, 25_000, 50_000]
+    assert [work.batch(0.0, fails=True) for _ in range(30)][-1] == 1
