@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from queue import SimpleQueue
 from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -86,12 +87,15 @@ class Witness:
         self._consumer = consumer(bootstrap)
         self._consumer.assign(where)
         self._stop = threading.Event()
+        self._new: SimpleQueue[list[TopicPartition]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="witness", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         found = True
         while found or not self._stop.is_set():  # what is there when it is stopped is read still
+            while not self._new.empty():  # one thread alone may use the client
+                self._consumer.incremental_assign(self._new.get())
             batch = [each for each in self._consumer.consume(10_000, 0.2) if each.error() is None]
             found = bool(batch)
             for each in batch:
@@ -101,7 +105,7 @@ class Witness:
         """Read the partitions that these topics have more now."""
         new = [(topic, p) for topic in topics for p in range(partitions) if (topic, p) not in self.seen]
         self.seen |= {place: [] for place in new}
-        self._consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
+        self._new.put([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
 
     def stop(self) -> Seen:
         """Read to the end, and tell what was seen."""
