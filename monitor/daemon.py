@@ -289,11 +289,14 @@ class Daemon:
         """Lag of each partition that was read, in records and in seconds; returns the largest in records."""
         largest = 0
         for messages, _ in decoded:
+            where = messages.topic, messages.partition
             stamps = [stamp for stamp in (messages.timestamps[0], messages.timestamps[-1]) if stamp >= 0]
-            records = self._transport.lag((messages.topic, messages.partition)) or 0
+            records = self._transport.lag(where)
+            if records is None:
+                continue
             largest = max(largest, records)
             self.metrics.lag.labels(str(messages.partition)).set(records)
-            if stamps:
+            if stamps and self._assembly.pipeline.partitions[where].caught_up:  # else these were scored before
                 now = self._clock.now()
                 self.metrics.end_to_end_s.observe(max(now - stamps[0] / 1000, 0.0))
                 self.metrics.lag_s.labels(str(messages.partition)).set(
