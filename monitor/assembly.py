@@ -73,6 +73,7 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
         revision_bound_s=rules.revision_bound_s,
         idle_limit_s=rules.idle_limit_s,
         reset_after_s=rules.reset_after_s,
+        state_ahead=config.delivery.guarantee == "at-least-once",
     )
     return Assembly(decoder, pipeline, models)
 

@@ -15,13 +15,14 @@ from monitor.columns import AssetTable, Columns
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
-from monitor.partition import PartitionState, Watching
+from monitor.partition import PartitionState
 from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
 from monitor.scored import ScoredWindows, observed_share
 from monitor.scoring import Floats
 from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
+from monitor.watched import Watching
 from monitor.windows import Sink
 from monitor.wire import Scores
 
@@ -91,8 +92,9 @@ class Pipeline:
         revision_bound_s: float = 0.0,
         idle_limit_s: float = 300.0,
         reset_after_s: float = 86_400.0,
+        state_ahead: bool = False,
     ) -> None:
-        """`routes` numbers detectors as `watches` does."""
+        """`routes` numbers detectors as `watches` does; `state_ahead` as `Watching` has it."""
         self.assets = assets
         self.partitions: dict[TopicPartition, PartitionState] = {}
         self._serving = [Serving(watch, round(revision_bound_s * 1e9)) for watch in watches]
@@ -103,6 +105,7 @@ class Pipeline:
                 serving.policy,
                 tuple(serving.watch.metadata.channels),
                 partial(routes.columns, number),
+                state_ahead,
             )
             for number, serving in enumerate(self._serving)
         ]
@@ -145,7 +148,7 @@ class Pipeline:
         rules = replace(self._watching[number], policy=serving.policy, channels=channels)
         self._watching[number] = rules
         for partition in self.partitions.values():
-            partition.follow(number, rules)
+            partition.detectors[number].follow(rules)
 
     def recent(self, number: int) -> Floats:
         """Some of the newest windows that a detector scored (B, W, C), a copy; any thread may ask."""
@@ -204,10 +207,11 @@ class Pipeline:
         for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
+            watched = partition.detectors[number]
             if low < high:
-                names = partition.names(number, mine.row)
+                names = watched.names_of(mine.row)
                 output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
-            for asset, transition in partition.step_alarms(number, window_end, mine, serving.rescore, versions):
+            for asset, transition in watched.step_alarms(window_end, mine, serving.rescore, versions):
                 limit = serving.limit(transition.window.model_version != versions[0])
                 output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
                 output.counts.revisions += transition.kind == "revised"

@@ -10,7 +10,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from monitor.arrays import Ints
+from monitor.arrays import HIGHEST, Ints
 from monitor.columns import Columns
 from monitor.grid import Grid
 from monitor.placed import IdleClose
@@ -48,15 +48,15 @@ def by_moment(closes: list[_Recorded]) -> Iterator[tuple[int, int, list[_Recorde
             yield offset, number, list(same)
 
 
-def keep(kept: list[Close], close: Close, grid: Grid, further: int = 0) -> None:
+def keep(kept: list[Close], close: Close, grid: Grid, further: int = 0, since: int = HIGHEST) -> None:
     """Add a close to those of an asset, in order; older ones are kept while an open window may span them.
 
-    And by so many buckets `further` back.
+    And by so many buckets `further` back; and those that happened at the offset `since` or later.
     """
     if close not in kept:
         insort(kept, close)
     oldest = close.closed_to + grid.stride - grid.window - further
-    kept[:] = [known for known in kept if known.closed_to >= oldest][-MAX_CLOSES:]
+    kept[:] = [known for known in kept if known.closed_to >= oldest or known.offset >= since][-MAX_CLOSES:]
 
 
 def left_behind(part: Columns, stream_after: Ints, limit: int) -> Callable[[IdleClose], Moment]:

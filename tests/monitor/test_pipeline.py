@@ -19,9 +19,10 @@ WHERE = ("tocsin.readings", 0)
 RESET_AFTER_S = 40
 
 
-def configuration(**detector):
+def configuration(guarantee="exactly-once", **detector):
     return parse(
         {
+            "delivery": {"guarantee": guarantee},
             "input": {"ts_unit": "s", "idle_limit_s": 30, "reset_after_s": RESET_AFTER_S},
             "detectors": [
                 {"name": "d", "model": "unused", "assets": ["pump-*"], "alarm_budget_per_day": 4000} | detector
@@ -221,7 +222,7 @@ def test_restart_at_any_commit_gives_the_same_scores_events_and_position(reading
 @given(plants(), st.data())
 def test_outputs_that_were_delivered_but_not_committed_are_the_same_when_delivered_again(readings, data):
     """A crash between delivery and commit: state is ahead of the position, and every event keeps its id."""
-    config = configuration(on_delay_s=2, off_delay_s=4)
+    config = configuration("at-least-once", on_delay_s=2, off_delay_s=4)
     commit, crash = sorted(data.draw(st.tuples(st.integers(0, len(readings)), st.integers(0, len(readings)))))
     made = started(assembly(config))
     first, _ = feed(made, readings[:commit])

@@ -1,0 +1,216 @@
+"""One detector on one input partition: its windows, and the alarms of the assets that it watches."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, step
+from monitor.arrays import HIGHEST, Bools, Ints
+from monitor.columns import AssetTable, Columns
+from monitor.contributions import contributions
+from monitor.grid import Grid
+from monitor.lines import resized
+from monitor.modelfile import Channel
+from monitor.placed import IdleClose, Readings
+from monitor.recorded import Moment, keep
+from monitor.revisions import Late, Rescore, Reset, Revisions, in_order, limited
+from monitor.scored import ScoredWindows
+from monitor.state import Close, StateEntry, StateKey
+from monitor.windows import WindowStore
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What a detector's windows and alarms follow; `columns` gives its channels' places in a route's values.
+
+    state_ahead: whether state may be published before the position that it belongs to, as at least once it is.
+    """
+
+    detector: str
+    grid: Grid
+    policy: Policy
+    channels: tuple[Channel, ...]
+    columns: Callable[[int], Ints | None]
+    state_ahead: bool = False
+
+    @property
+    def revised_buckets(self) -> int:
+        """How many buckets further back than an open window a revision may look."""
+        bound = self.policy.revision_bound
+        return -(-bound // self.grid.period) + 2 * self.grid.stride if bound else 0
+
+
+@dataclass(slots=True)
+class Watched:
+    """One detector's part of a partition: windows, alarms and recorded closes; rows are assets by appearance."""
+
+    rules: Watching
+    store: WindowStore
+    assets: AssetTable
+    row_of: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # by asset code, -1: no row yet
+    names: list[str] = field(default_factory=list)
+    alarms: dict[int, AlarmState] = field(default_factory=dict)
+    restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
+    revisions: Revisions | None = None  # None: late readings revise nothing
+    closes: dict[int, list[Close]] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)
+    kept: set[int] = field(default_factory=set)  # rows that have an entry in the state topic
+    step_from: int = HIGHEST  # offset where the step in hand began
+    known: dict[str, StateEntry] = field(default_factory=dict)  # restored, of assets not yet seen
+
+    def low_offset(self) -> int:
+        """Oldest offset that an open window, a watermark or a revision needs; HIGHEST where nothing is held."""
+        low = self.store.low_offset()
+        return min(low, self.revisions.low_offset()) if self.revisions else low
+
+    def keep_alarm(self, row: int, alarm: AlarmState) -> None:
+        """Keep an asset's alarm state, and what follows from it."""
+        self.alarms[row] = alarm
+        self.restless[row] = not alarm.at_rest
+        if self.revisions:
+            self.revisions.note(row, alarm)
+
+    def names_of(self, rows: Ints) -> list[str]:
+        """Names of the assets in these rows (n,)."""
+        return list(map(self.names.__getitem__, rows.tolist()))
+
+    def follow(self, rules: Watching) -> None:
+        """Go on by other rules, on the same grid: the model was replaced."""
+        self.rules = rules
+        if self.revisions:
+            self.revisions.channels = rules.channels
+
+    def readings(self, part: Columns, before: Ints) -> Readings | None:
+        """The readings of a piece that are the detector's, in the order of reading; before: (N,) stream time."""
+        found = [(block, self.rules.columns(block.route)) for block in part.blocks]
+        blocks = [
+            (block.index, _columns_of(block.values, columns)) for block, columns in found if columns is not None
+        ]
+        if not blocks:
+            return None
+        index, matrix = blocks[0]
+        if len(blocks) > 1:
+            index = np.concatenate([places for places, _ in blocks])
+            order = np.argsort(index)
+            index, matrix = index[order], np.concatenate([values for _, values in blocks])[order]
+        if len(index) == len(part.ts):  # all of them, in order
+            return Readings(self.rows(part.code), part.ts, matrix, part.offset, before)
+        rows = self.rows(part.code[index])
+        return Readings(rows, part.ts[index], matrix, part.offset[index], before[index], index)
+
+    def rows(self, codes: Ints) -> Ints:
+        """Rows of these assets in the store; new ones are made, with the alarm state known of them."""
+        if len(self.row_of) < len(self.assets.names):
+            room = 9 * len(self.assets.names) // 8 + 8
+            self.row_of = resized(self.row_of, room, -1)
+        rows = self.row_of[codes].astype(np.int64)
+        if not (rows < 0).any():
+            return rows
+        for code in dict.fromkeys(codes[rows < 0].tolist()):
+            self.row_of[code] = row = len(self.names)
+            self.names.append(self.assets.names[code])
+            self._restore(row)
+        self.store.add_assets(len(self.names) - self.store.assets)
+        return self.row_of[codes].astype(np.int64)
+
+    def _restore(self, row: int) -> None:
+        """Give a new row the alarm state and the recorded closes that are known of its asset."""
+        if row >= len(self.restless):
+            self.restless = np.r_[self.restless, np.zeros(row + 8, np.bool_)]
+        entry = self.known.pop(self.names[row], None)
+        if entry is not None:
+            self.keep_alarm(row, limited(entry.alarm, self.rules.policy.revision_bound))
+            self.closes[row] = list(entry.closes)
+            self.kept.add(row)
+
+    # ------------------------------------------------------------------------------------- alarms and state
+
+    def step_alarms(
+        self, ends: Ints, scored: ScoredWindows, rescore: Rescore, versions: tuple[str, str]
+    ) -> list[tuple[str, Transition]]:
+        """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
+
+        ends: (n,) of the scored windows, in time order for each row; late readings have their place among them;
+        versions: of the model in service and of the one before it. Returns assets with their transitions.
+        """
+        rows = scored.row
+        active = self.restless[: len(self.names)].copy()
+        active[rows[scored.over]] = True
+        told = []
+        places = np.flatnonzero(active[rows])
+        places = places[np.argsort(rows[places], kind="stable")]
+        late = list(self.revisions.late(active)) if self.revisions else []
+        for place in in_order(places, rows, ends, late, self.rules.grid) if late else places.tolist():
+            if isinstance(place, Late | Reset):
+                told += self._revise(place, rescore, versions)
+                continue
+            row, over = int(rows[place]), bool(scored.over[place])
+            before = self.alarms.get(row, AlarmState())
+            if before.at_rest and not over:
+                continue
+            version = versions[int(scored.before[place])]
+            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), version)
+            incident = before.incident
+            highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
+            channels = contributions(self.rules.channels, scored, place) if highest else ()
+            after, transition = step(self.rules.policy, before, window, channels)
+            self.keep_alarm(row, after)
+            self.changed.add(row)
+            if transition is not None:
+                told.append((self.names[row], transition))
+        return told
+
+    def _revise(
+        self, late: Late | Reset, rescore: Rescore, versions: tuple[str, str]
+    ) -> list[tuple[str, Transition]]:
+        """What late readings of one message, or a reset, change of an asset's incidents."""
+        before, told = self.alarms.get(late.row, AlarmState()), list[Transition]()
+        if self.revisions is None:
+            return []
+        if isinstance(late, Reset):
+            self.revisions.forget([late])
+            after = limited(before, 0)
+        else:
+            after, told = self.revisions.revise(late, before, rescore, versions)
+        if after != before:
+            self.keep_alarm(late.row, after)
+            self.changed.add(late.row)
+        return [(self.names[late.row], transition) for transition in told]
+
+    def changed_state(self, topic: str, topic_id: str | None) -> Iterable[tuple[StateKey, StateEntry]]:
+        """Entries of the assets whose alarm state or recorded closes changed since the last call."""
+        for row in sorted(self.changed):
+            key = StateKey(topic, self.names[row], self.rules.detector)
+            alarm, closes = self.alarms.get(row, AlarmState()), tuple(self.closes.get(row, ()))
+            yield key, StateEntry(1, alarm, closes, topic_id)
+        self.kept |= self.changed
+        self.changed.clear()
+
+    def record(self, closes: list[IdleClose], when: Callable[[IdleClose], Moment], reset: bool = False) -> None:
+        """Keep closes that no reading caused."""
+        since = self.step_from if self.rules.state_ahead else HIGHEST  # a crash may have all of the step done again
+        for close in closes:
+            kept, recorded = self.closes.setdefault(close.row, []), Close(*when(close), close.closed_to, reset)
+            keep(kept, recorded, self.rules.grid, self.rules.revised_buckets, since)
+            self.changed.add(close.row)
+
+
+def watched(rules: Watching, assets: AssetTable) -> Watched:
+    """A detector that has seen no asset yet; `assets` gives them their codes."""
+    store = WindowStore(rules.grid, len(rules.channels))
+    revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
+    return Watched(rules, store, assets, revisions=revisions)
+
+
+def nothing(detector: Watched) -> Readings:
+    """Readings of none of its assets."""
+    empty = np.empty(0, np.int64)
+    return Readings(empty, empty, np.empty((0, len(detector.rules.channels)), np.float32), empty, empty)
+
+
+def _columns_of(values: NDArray[np.float32], columns: Ints) -> NDArray[np.float32]:
+    """The detector's channels of a route's values; the same array where they are all of them, in order."""
+    whole = len(columns) == values.shape[1] and bool((columns == np.arange(len(columns))).all())
+    return values if whole else values[:, columns]
