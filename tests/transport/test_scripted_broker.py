@@ -18,6 +18,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from monitor.transport.kafka_group import finish_rejoining, keep_answers
 from tests.transport.logs import until
 from tests.transport.scripted_broker import EVER, REFUSED, ScriptedBroker
 
@@ -40,7 +41,14 @@ def consumer(broker: ScriptedBroker) -> Iterator[KafkaConsumer]:
         "readings", bootstrap_servers=broker.bootstrap, group_id="group", group_instance_id="one",
         enable_auto_commit=False, isolation_level="read_committed",
     )  # fmt: skip
-    until(lambda: consumer.poll(100) is not None and bool(consumer.assignment()), "the partition is assigned")
+    keep_answers(consumer._coordinator)  # it joins as Tocsin's does: how it joins is not what is shown here
+
+    def assigned() -> bool:
+        finish_rejoining(consumer._coordinator)
+        consumer.poll(200)
+        return bool(consumer.assignment())
+
+    until(assigned, "the partition is assigned")
     yield consumer
     consumer.close()
 
