@@ -15,7 +15,8 @@ from tests.faults.runner import Fault, Form, run, run_all
 from tests.faults.stage import Result, ground
 from tests.kafka_cluster import kafka_home, unique
 
-LANES = 2  # of faults side by side where brokers are left alone: much of their time is waiting
+# of faults side by side where brokers are left alone: much of their time is waiting
+LANES: dict[Form, int] = {"long": 2, "quick": 4, "short": 2}
 
 
 def arguments() -> argparse.Namespace:
@@ -55,7 +56,7 @@ def main() -> None:
         def tell(result: Result) -> None:
             print(report.line(result), flush=True)
 
-        results = run_all(chosen(options.only, form), LANES, run_one, tell)
+        results = run_all(chosen(options.only, form), LANES[form], run_one, tell)
     if form == "long" and not options.only:
         report.write(report.page(results, options.client, time.monotonic() - began))
     print(report.summary(results))

@@ -137,7 +137,7 @@ def broker_is_slow(stage: Stage, count: int, delay_s: float) -> None:
         stage.proxy.delay(0.0, node)
 
 
-@fault(quick={"times": 1}, long={"times": 5})
+@fault(alone=False, quick={"times": 1}, long={"times": 5})
 def commit_held_back(stage: Stage, times: int) -> None:
     """EndTxn alone is held back until the daemon gave it up or has begun again: it must not count for what is new."""
     daemon = stage.join("one")
@@ -196,6 +196,7 @@ def tells(stage: Stage, daemon: DaemonProcess) -> None:
 
 
 @fault(
+    alone=False,
     quick={"seconds": 5},
     long={"seconds": 30},
     revision_bound_s=0,
