@@ -14,7 +14,7 @@ from monitor.config import Config
 from monitor.errors import InvalidConfiguration, TocsinError
 from monitor.routes import UNWATCHED
 from monitor.scoring import Model
-from monitor.transport.clients import client_version
+from monitor.transport.clients import client_version, require
 
 SAMPLE = 500  # newest messages of each partition that are looked at
 
@@ -46,8 +46,11 @@ def check(config: Config) -> Iterator[Verdict]:
             f"{meta.name} version {meta.version}, {meta.family}, {len(meta.channels)} channels, "
             f"window {meta.window} x {meta.period_ms} ms, stride {meta.stride}, on {model.provider}",
         )
-    yield _client(config)
+    client = _client(config)
+    yield client
     yield _crc32c()
+    if not client.good:
+        return
     try:
         counts = partition_counts(config)
     except TocsinError as error:
@@ -61,6 +64,7 @@ def check(config: Config) -> Iterator[Verdict]:
 
 def _client(config: Config) -> Verdict:
     try:
+        require(config)
         return Verdict("client", True, client_version(config))
     except InvalidConfiguration as error:
         return Verdict("client", False, str(error))

@@ -280,6 +280,7 @@ class Daemon:
             incidents=len(output.transitions),
             dead_letters=sum(dead.values()),
             late=counts.late,
+            unwatched=counts.unwatched,
             resets=counts.resets,
             lag=lag,
             seconds=round(took, 4),

@@ -68,8 +68,8 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     transaction_timeout_s: Annotated[
         Annotated[float, Meta(ge=1, le=900)],
         Meta(
-            description="A transaction left open by a crash is ended by the broker after so long; one that works takes "
-            "about seven round trips, which must fit."
+            description="A transaction left open by a crash is ended by the broker after so long; one that works "
+            "takes about seven round trips, which must fit."
         ),
     ] = 20.0
     group: Annotated[str, Meta(description="Name of the consumer group.")] = "tocsin"

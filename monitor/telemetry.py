@@ -44,7 +44,7 @@ EVENTS = {
     "waiting_for_topics": "Topics are missing or have too few partitions; work begins when they are mended.",
     "log_left_out": "So many lines before this one are missing: the log could not be written, as on a full disk.",
     "left": "The member was taken out of its group on an orderly end: others have its partitions at once.",
-    "stopped": "The daemon has left the group.",
+    "stopped": "The daemon has ended; its partitions are its own until its session ends, unless it left the group.",
 }
 # What the daemon can go on after, though something was lost or changed: each is an event, too.
 RECOVERIES = ("topic_missing", "topic_recreated", "offset_gone", "refill_cut", "state_lost")

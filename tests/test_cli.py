@@ -180,3 +180,13 @@ def test_backtest_says_what_its_model_could_not_score(
     windows = int(told.stdout.split(" windows")[0].split()[-1])
     assert 0 < scored < windows
     assert f"{windows - scored} windows have no score: model version '1' of detector 'backtest'" in told.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_client_setting_of_the_daemons_own_is_refused_before_a_broker_is_asked(command: str, folder: Path) -> None:
+    file = folder / "tocsin.toml"
+    file.write_text(file.read_text().replace("[kafka]", "[kafka]\nacks = 0"))
+    told = tocsin(command, "--config", str(file))
+    assert told.returncode == 1
+    assert "kafka.acks: the daemon sets this itself" in told.stdout + told.stderr
+    assert "Traceback" not in told.stderr

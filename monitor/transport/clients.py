@@ -10,6 +10,7 @@ from monitor.config import Config
 from monitor.errors import InvalidConfiguration
 from monitor.transport import Transport
 from monitor.transport.kafka import KafkaTransport
+from monitor.transport.member import OURS, refuse
 
 
 def connect(config: Config, timeout_s: float | None = None) -> Transport:
@@ -23,7 +24,8 @@ def connect(config: Config, timeout_s: float | None = None) -> Transport:
 
 
 def require(config: Config) -> None:
-    """Raises InvalidConfiguration where the client is not installed, or no client has a setting of `[kafka]`."""
+    """Raises InvalidConfiguration where the client is not installed, or a setting of `[kafka]` is none, or ours."""
+    refuse(config.kafka, OURS, "kafka")
     client_settings(config.kafka, KafkaConsumer)
     if config.delivery.client == "kafka-python":
         return

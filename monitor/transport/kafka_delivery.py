@@ -209,5 +209,6 @@ def _discard(producer: Any) -> None:
 
 def say(error: Exception) -> str:
     """An error of the client in few words."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name = type(error).__name__
+    text = str(error).removeprefix(f"{name}: ").strip()
+    return f"{name}: {text}" if text not in ("", "None") else name
