@@ -49,7 +49,7 @@ def page(results: Sequence[Result], client: str, took_s: float) -> str:
         for each in results
     ]
     told = [
-        f"- **{each.name}**: {FAULTS[each.name].sentence} Measured: {'; '.join(each.notes) or 'nothing else'}."
+        f"- **{each.name}**: {FAULTS[each.name].sentence} Measured: {'; '.join(note.partition(chr(10))[0] for note in each.notes) or 'nothing else'}."
         for each in results
     ]
     return "\n".join(
