@@ -12,7 +12,7 @@ from tenacity.wait import wait_random_exponential
 from monitor.errors import RetriableError
 
 T = TypeVar("T")
-FIRST_S, MOST_S = 0.2, 10.0
+FIRST_S, MOST_S = 0.2, 3.0
 
 
 class Waiting:

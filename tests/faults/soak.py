@@ -60,7 +60,7 @@ class Sampler:
 
 @fault(
     alone=False,
-    quick={"minutes": 40},
+    quick={"minutes": 20},
     long={"minutes": 480},
     feed=None,
     max_message_bytes=MIB,
