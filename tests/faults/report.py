@@ -49,7 +49,7 @@ def page(results: Sequence[Result], client: str, took_s: float) -> str:
         for each in results
     ]
     told = [
-        f"- **{each.name}**: {FAULTS[each.name].sentence} Measured: {'; '.join(note.partition(chr(10))[0] for note in each.notes) or 'nothing else'}."
+        f"- **{each.name}**: {FAULTS[each.name].sentence} Measured: {'; '.join(noted(each)) or 'nothing else'}."
         for each in results
     ]
     return "\n".join(
@@ -64,6 +64,11 @@ def page(results: Sequence[Result], client: str, took_s: float) -> str:
             *told,
         ]
     )
+
+
+def noted(result: Result) -> list[str]:
+    """The first line of each note: behind that of an error stand logs."""
+    return [note.partition("\n")[0] for note in result.notes]
 
 
 def write(text: str) -> None:
