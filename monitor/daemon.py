@@ -44,7 +44,7 @@ class Daemon:
         metrics: Metrics | None = None,
         clock: Clock | None = None,
         deadletter_limit: int = 1_048_576,
-        scores_limit: int = 524_288,
+        scores_limit: int | None = None,
         rest: Callable[[], None] = lambda: None,
         follow: Callable[[Output], None] = lambda output: None,
         stop: threading.Event | None = None,

@@ -25,10 +25,10 @@ _FRAME_BYTES = 512  # of a record batch around its only record, with room for `t
 class Publisher:
     """Turns outputs into messages, by one configuration."""
 
-    def __init__(self, config: Config, max_deadletter_bytes: int, max_scores_bytes: int = 524_288) -> None:
-        """What the topics take: a larger dead letter is cut, a larger message of scores split."""
+    def __init__(self, config: Config, max_deadletter_bytes: int, max_scores_bytes: int | None = None) -> None:
+        """What the topics take: a larger dead letter is cut, a larger message of scores (None: as set) split."""
         self._config = config
-        self._max_scores_bytes = max_scores_bytes
+        self._max_scores_bytes = max_scores_bytes or config.delivery.scores_message_bytes
         self._max_deadletter_bytes = max_deadletter_bytes
         self._facts = lru_cache(maxsize=10_000)(self._asset_facts)
 

@@ -83,7 +83,6 @@ class Takeover:
         hurry = self._absent or self._refused
         if self._monotonic() - self._looked < (LOOK_SOON_S if hurry else LOOK_EVERY_S):
             return []
-        self._looked = self._monotonic()
         try:
             topics = self._see()
         except RetriableError:
@@ -94,9 +93,8 @@ class Takeover:
         return fit + [where for where in owned if None not in (now, was := self._ids.get(where)) and was != now]
 
     def _see(self) -> Mapping[str, TopicNow]:
-        self._topics_now = {}
+        self._topics_now, self._looked = {}, self._monotonic()  # one that fails is a look too
         topics = self._topics_now = self._transport.topics()
-        self._looked = self._monotonic()
         absent = not topics.get(self._topics.readings, TopicNow()).partitions
         if absent and not self._absent:
             self._metrics.recoveries.labels("topic_missing").inc()

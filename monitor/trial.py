@@ -9,9 +9,8 @@ from monitor.errors import InvalidModel
 from monitor.scoring import Floats, Model
 from monitor.serving import RECENT_VALUES, refuse_other_windows
 
-FEWEST = (
-    64  # windows that a model is tried on, the recent ones over and over, so that the cost of a call weighs little
-)
+# Windows that a model is tried on, the recent ones over and over, so that the cost of a call weighs little.
+FEWEST = 64
 
 
 def try_out(

@@ -153,8 +153,7 @@ def producer_settings(config: Config, timeout_s: float) -> dict[str, Any]:
 
 def transaction_settings(config: Config, timeout_s: float) -> dict[str, Any]:
     """Settings of the transactional producer."""
-    within_s = min(timeout_s, config.delivery.transaction_timeout_s)
-    return producer_settings(config, within_s) | {
+    return producer_settings(config, timeout_s) | {
         "transactional.id": transactional_id(config),
         "transaction.timeout.ms": int(1000 * config.delivery.transaction_timeout_s),
     }
