@@ -1,0 +1,71 @@
+"""Detectors that need no model, to stand beside every figure: what they reach is not worth a model.
+
+Each takes train (N, C) and test (M, C), NaN where missing, and gives row scores (M,), higher where odder. A row's
+score uses that row and earlier ones, and nothing that is taken from the test rows as a whole.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from monitor.errors import InvalidData
+
+Rows = NDArray[np.floating]
+PCA_ROWS, PCA_VARIANCE = 10, 0.95
+
+
+def flag_everything(train: Rows, test: Rows) -> NDArray[np.float64]:
+    """The same score for every row: what the share of anomalous rows alone is worth."""
+    return np.ones(len(test))
+
+
+def last_value(train: Rows, test: Rows) -> NDArray[np.float64]:
+    """Mean over channels of |x_t - x_(t-1)| in training deviations of the channel; 0 for the first row."""
+    scaled = _scaled(train, test)
+    return np.abs(np.diff(scaled, axis=0, prepend=scaled[:1])).mean(axis=1)
+
+
+def mean_z_squared(train: Rows, test: Rows) -> NDArray[np.float64]:
+    """Mean over channels of the squared distance from the training mean, in training deviations."""
+    return np.square(_scaled(train, test)).mean(axis=1)
+
+
+def windowed_pca(
+    train: Rows, test: Rows, rows: int = PCA_ROWS, variance: float = PCA_VARIANCE
+) -> NDArray[np.float64]:
+    """Mean squared error of the newest `rows` rows, rebuilt from the components with `variance` of the training's.
+
+    Channels are standardised on train. Before test row `rows` the first one stands for those that are missing.
+    Raises InvalidData where train is shorter than a window.
+    """
+    if len(train) < rows:
+        raise InvalidData(f"{len(train)} training rows are less than one window of {rows}: give more rows")
+    known = _windows(_scaled(train, train), rows)
+    centre = known.mean(axis=0)
+    known = known - centre
+    values, vectors = np.linalg.eigh(known.T @ known)
+    share = np.cumsum(values[::-1]) / max(values.sum(), np.finfo(float).tiny)
+    kept = vectors[:, ::-1][:, : int(np.searchsorted(share, variance)) + 1]
+    scaled = _scaled(train, test)
+    padded = np.concatenate([np.repeat(scaled[:1], rows - 1, axis=0), scaled])
+    windows = _windows(padded, rows) - centre
+    return np.square(windows - windows @ kept @ kept.T).mean(axis=1)
+
+
+def _windows(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """All windows of `rows` rows, flat: (N, C) -> (N - rows + 1, rows * C)."""
+    return sliding_window_view(values, rows, axis=0).transpose(0, 2, 1).reshape(len(values) - rows + 1, -1)
+
+
+def _scaled(train: Rows, values: Rows) -> NDArray[np.float64]:
+    """Values (N, C) less the training mean, in training deviations; missing ones are the mean.
+
+    A channel that is constant in training has no deviation and is taken in its own unit.
+    """
+    if train.ndim != 2 or values.ndim != 2 or train.shape[1] != values.shape[1]:
+        raise InvalidData(f"training rows {train.shape} and test rows {values.shape} need the same channels")
+    seen = ~np.isnan(train)
+    count = np.maximum(seen.sum(axis=0), 1)
+    mean = np.where(seen, train, 0).sum(axis=0, dtype=np.float64) / count
+    deviation = np.sqrt(np.where(seen, np.square(train - mean), 0).sum(axis=0) / count)
+    return np.nan_to_num((values - mean) / np.where(deviation > 0, deviation, 1), nan=0.0)
