@@ -345,3 +345,14 @@ class NaiveIncidents:
         score, rows = incident.windows[incident.peak]
         told = (kind, name, end, incident.first, incident.last_over, incident.seq, incident.peak, score)
         self.events.append((*told, copy.deepcopy(rows)))
+
+
+def average_precision(scores, labels):
+    """Area under the precision-recall curve: at each distinct score, the highest first, count what is flagged."""
+    area, before = 0.0, 0.0
+    for limit in sorted(set(scores), reverse=True):
+        flagged = [bool(label) for score, label in zip(scores, labels, strict=True) if score >= limit]
+        recall = sum(flagged) / sum(bool(label) for label in labels)
+        area += (recall - before) * sum(flagged) / len(flagged)
+        before = recall
+    return area

@@ -15,12 +15,14 @@ def hit_rates(channel_scores: ArrayLike, truth: ArrayLike, labels: ArrayLike, pe
     outside labelled rows are ignored. Channels are ranked by their mean score over the segment's rows, the
     highest first, and of equal ones the first in order. The hit rate is how many of the first
     floor(percent * |G| / 100) are in G, over |G|. Every segment counts alike, whether it was detected or not
-    (InterFusion counts those detected). NaN scores are left out of a channel's mean; a channel of NaN alone ranks last.
+    (InterFusion counts those detected). NaN scores are left out of a mean; a channel of NaN alone ranks last.
     """
     channel_scores, labels = same_rows("channel scores", channel_scores, labels)
     truth = np.asarray(truth).astype(bool)
     if channel_scores.shape != truth.shape or truth.ndim != 2:
-        raise InvalidData(f"channel scores {channel_scores.shape} and marks {truth.shape} need the same rows and channels")
+        raise InvalidData(
+            f"channel scores {channel_scores.shape} and marks {truth.shape} need the same rows and channels"
+        )
     rates = []
     for first, stop in segments(labels):
         true = truth[first:stop].any(axis=0)

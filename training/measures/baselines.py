@@ -20,9 +20,9 @@ def flag_everything(train: Rows, test: Rows) -> NDArray[np.float64]:
 
 
 def last_value(train: Rows, test: Rows) -> NDArray[np.float64]:
-    """Mean over channels of |x_t - x_(t-1)| in training deviations of the channel; 0 for the first row."""
+    """Euclidean distance to the row before, over root C, in training deviations; 0 for the first row."""
     scaled = _scaled(train, test)
-    return np.abs(np.diff(scaled, axis=0, prepend=scaled[:1])).mean(axis=1)
+    return np.sqrt(np.square(np.diff(scaled, axis=0, prepend=scaled[:1])).mean(axis=1))
 
 
 def mean_z_squared(train: Rows, test: Rows) -> NDArray[np.float64]:
@@ -33,10 +33,18 @@ def mean_z_squared(train: Rows, test: Rows) -> NDArray[np.float64]:
 def windowed_pca(
     train: Rows, test: Rows, rows: int = PCA_ROWS, variance: float = PCA_VARIANCE
 ) -> NDArray[np.float64]:
-    """Mean squared error of the newest `rows` rows, rebuilt from the components with `variance` of the training's.
+    """Mean over channels of `windowed_pca_channels`: (M,)."""
+    return windowed_pca_channels(train, test, rows, variance).mean(axis=1)
 
-    Channels are standardised on train. Before test row `rows` the first one stands for those that are missing.
-    Raises InvalidData where train is shorter than a window.
+
+def windowed_pca_channels(
+    train: Rows, test: Rows, rows: int = PCA_ROWS, variance: float = PCA_VARIANCE
+) -> NDArray[np.float64]:
+    """Mean squared error of each channel over the newest `rows` rows: (M, C).
+
+    Windows are rebuilt from as many principal components as hold `variance` of the training windows', channels
+    standardised on train. Before test row `rows` the first one stands for those that are missing. Raises
+    InvalidData where train is shorter than a window.
     """
     if len(train) < rows:
         raise InvalidData(f"{len(train)} training rows are less than one window of {rows}: give more rows")
@@ -49,7 +57,8 @@ def windowed_pca(
     scaled = _scaled(train, test)
     padded = np.concatenate([np.repeat(scaled[:1], rows - 1, axis=0), scaled])
     windows = _windows(padded, rows) - centre
-    return np.square(windows - windows @ kept @ kept.T).mean(axis=1)
+    errors = np.square(windows - windows @ kept @ kept.T)
+    return errors.reshape(len(test), rows, -1).mean(axis=1)
 
 
 def _windows(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:

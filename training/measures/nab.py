@@ -22,16 +22,16 @@ def probation(rows: int) -> int:
     return int(PROBATION * min(rows, PROBATION_ROWS))
 
 
-def nab_score(detections: ArrayLike, labels: ArrayLike) -> float:
+def nab_score(detections: ArrayLike, labels: ArrayLike, start: int | None = None) -> float:
     """Normalised score of one series: detections (N,) true at the row of each raise, labels (N,) -> at most 100.
 
     0 is silence, 100 every window found at its first row with nothing else raised; many false detections go
     below 0. One detection per incident: give the rows where incidents are raised, not those where they are
-    open. Rows of the probation are ignored; a window that lies in it whole does not count. Raises InvalidData
-    where no window is left.
+    open. Rows before `start`, by default those of the probation, are ignored; a window that ends before it does
+    not count. Raises InvalidData where no window is left.
     """
     detections, labels = same_rows("detections", detections, labels)
-    start = probation(len(labels))
+    start = probation(len(labels)) if start is None else start
     windows = int((segments(labels)[:, 1] > start).sum())
     if not windows:
         raise InvalidData(f"no labelled window after row {start}, where scoring begins: there is nothing to score")
@@ -39,7 +39,9 @@ def nab_score(detections: ArrayLike, labels: ArrayLike) -> float:
     return 100 * (raw_score(detections, labels, start) - silence) / (perfect - silence)
 
 
-def raw_score(detections: ArrayLike, labels: ArrayLike, start: int = 0, false_positive: float = FALSE_POSITIVE) -> float:
+def raw_score(
+    detections: ArrayLike, labels: ArrayLike, start: int = 0, false_positive: float = FALSE_POSITIVE
+) -> float:
     """Sum over windows and false detections: detections (N,), labels (N,), rows before `start` ignored.
 
     A window gives what its first detection is worth, or minus the weight of a miss; later ones in it are free.

@@ -85,9 +85,7 @@ def _entry(scores: NDArray[np.float64], thresholds: int) -> NDArray[np.int64]:
     return np.searchsorted(-falling, -scores)
 
 
-def _found(
-    runs: NDArray[np.int64], entry: NDArray[np.int64], reach: int, thresholds: int
-) -> NDArray[np.float64]:
+def _found(runs: NDArray[np.int64], entry: NDArray[np.int64], reach: int, thresholds: int) -> NDArray[np.float64]:
     """Share of segments, `reach` rows longer at both ends and merged where they touch, with any row flagged."""
     starts, stops = np.maximum(runs[:, 0] - reach, 0), np.minimum(runs[:, 1] + reach, len(entry))
     apart = runs[:-1, 1] + reach <= runs[1:, 0] - reach
@@ -96,9 +94,7 @@ def _found(
     return np.cumsum(np.bincount(first, minlength=thresholds)) / len(first)
 
 
-def _buffers(
-    runs: NDArray[np.int64], labels: NDArray[np.bool_], entry: NDArray[np.int64], reach: int
-) -> _Buffers:
+def _buffers(runs: NDArray[np.int64], labels: NDArray[np.bool_], entry: NDArray[np.int64], reach: int) -> _Buffers:
     """All rows that are not labelled and within `reach` rows of a segment."""
     steps = np.arange(1, reach + 1)
     rows = np.concatenate([runs[:, :1] - steps, runs[:, 1:] - 1 + steps]).ravel()
