@@ -71,6 +71,11 @@ def test_distances_are_in_training_deviations() -> None:
     np.testing.assert_allclose(baselines.mean_z_squared(train, test), [0, 0, (9 + 16) / 2])
 
 
+def test_a_constant_channel_is_taken_in_its_own_unit() -> None:
+    train = np.full((1001, 1), 0.1)
+    np.testing.assert_allclose(baselines.mean_z_squared(train, np.array([[0.1], [2.1]])), [0, 4], atol=1e-12)
+
+
 def test_pca_rebuilds_what_its_training_holds() -> None:
     train = np.sin(np.arange(500) / 7)[:, None] * [1.0, -2.0]
     assert baselines.windowed_pca(train, train[:100], variance=0.9999)[baselines.PCA_ROWS :].max() < 1e-3

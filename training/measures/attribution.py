@@ -25,7 +25,7 @@ def hit_rates(channel_scores: ArrayLike, truth: ArrayLike, labels: ArrayLike, pe
         )
     rates = []
     for first, stop in segments(labels):
-        true = truth[first:stop].any(axis=0)
+        true: NDArray[np.bool_] = np.logical_or.reduce(truth[first:stop])
         ranking = np.argsort(-_means(channel_scores[first:stop]), kind="stable")
         rates.append(_hits(ranking, true, percent))
     return np.array(rates)
@@ -39,7 +39,7 @@ def expected_by_chance(truth: ArrayLike, labels: ArrayLike, percent: int) -> NDA
     return np.where(counts > 0, np.minimum(counts * percent // 100, channels) / channels, np.nan)
 
 
-def _means(scores: NDArray) -> NDArray[np.float64]:
+def _means(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean over rows of what is not NaN: (n, C) -> (C,), -inf where nothing is left."""
     seen = ~np.isnan(scores)
     total = np.where(seen, scores, 0).sum(axis=0, dtype=np.float64)

@@ -22,19 +22,19 @@ def flag_everything(train: Rows, test: Rows) -> NDArray[np.float64]:
 def last_value(train: Rows, test: Rows) -> NDArray[np.float64]:
     """Euclidean distance to the row before, over root C, in training deviations; 0 for the first row."""
     scaled = _scaled(train, test)
-    return np.sqrt(np.square(np.diff(scaled, axis=0, prepend=scaled[:1])).mean(axis=1))
+    return _mean(np.square(np.diff(scaled, axis=0, prepend=scaled[:1]))) ** 0.5
 
 
 def mean_z_squared(train: Rows, test: Rows) -> NDArray[np.float64]:
     """Mean over channels of the squared distance from the training mean, in training deviations."""
-    return np.square(_scaled(train, test)).mean(axis=1)
+    return _mean(np.square(_scaled(train, test)))
 
 
 def windowed_pca(
     train: Rows, test: Rows, rows: int = PCA_ROWS, variance: float = PCA_VARIANCE
 ) -> NDArray[np.float64]:
     """Mean over channels of `windowed_pca_channels`: (M,)."""
-    return windowed_pca_channels(train, test, rows, variance).mean(axis=1)
+    return _mean(windowed_pca_channels(train, test, rows, variance))
 
 
 def windowed_pca_channels(
@@ -58,7 +58,13 @@ def windowed_pca_channels(
     padded = np.concatenate([np.repeat(scaled[:1], rows - 1, axis=0), scaled])
     windows = _windows(padded, rows) - centre
     errors = np.square(windows - windows @ kept @ kept.T)
-    return errors.reshape(len(test), rows, -1).mean(axis=1)
+    return _mean(errors.reshape(len(test), rows, -1))
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the second axis: (M, n) -> (M,), (M, n, C) -> (M, C)."""
+    means: NDArray[np.float64] = values.mean(axis=1)
+    return means
 
 
 def _windows(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
@@ -77,4 +83,6 @@ def _scaled(train: Rows, values: Rows) -> NDArray[np.float64]:
     count = np.maximum(seen.sum(axis=0), 1)
     mean = np.where(seen, train, 0).sum(axis=0, dtype=np.float64) / count
     deviation = np.sqrt(np.where(seen, np.square(train - mean), 0).sum(axis=0) / count)
-    return np.nan_to_num((values - mean) / np.where(deviation > 0, deviation, 1), nan=0.0)
+    varies = deviation > 1e-9 * np.abs(mean)  # the sum of equal values leaves a rounding error
+    scaled: NDArray[np.float64] = np.nan_to_num((values - mean) / np.where(varies, deviation, 1), nan=0.0)
+    return scaled

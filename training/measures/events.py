@@ -55,7 +55,8 @@ def event_figures(incidents: Incidents, spans: ArrayLike) -> EventFigures:
     # Raised at its very end, an incident has an empty span but was seen: it overlaps where it starts.
     overlap = (starts < spans[:, 1:]) & (np.maximum(ends, starts + 1) > spans[:, :1])  # (S, I)
     delays = np.array([_delay(raised[row], start) for row, start in zip(overlap, spans[:, 0], strict=True)])
-    detected, false = overlap.any(axis=1), int((~overlap.any(axis=0)).sum())
+    detected: NDArray[np.bool_] = np.logical_or.reduce(overlap, axis=1)
+    false = int((~overlap.any(axis=0)).sum())
     recall, precision = ratio(detected.sum(), len(spans)), ratio(len(starts) - false, len(starts))
     return EventFigures(
         segments=len(spans),

@@ -1,5 +1,7 @@
 """Runs of labelled rows, and ratios that may have nothing below the line."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,7 +14,7 @@ def segments(labels: ArrayLike) -> NDArray[np.int64]:
     return np.flatnonzero(flags[1:] != flags[:-1]).reshape(-1, 2)
 
 
-def same_rows(name: str, values: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray[np.bool_]]:
+def same_rows(name: str, values: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Both as arrays, labels as booleans (N,); raises InvalidData unless they have the same number of rows."""
     values, labels = np.asarray(values), np.asarray(labels).astype(bool)
     if labels.ndim != 1 or len(values) != len(labels):
