@@ -5,20 +5,24 @@ from torch import Tensor, nn
 from training.models.base import Family, Shape, reconstruction_loss
 
 
+def layers(sizes: list[int]) -> list[nn.Module]:
+    """Linear layers from size to size, SiLU between them."""
+    chain: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
+    for before, after in zip(sizes[1:], sizes[2:], strict=False):
+        chain += [nn.SiLU(), nn.Linear(before, after)]
+    return chain
+
+
 class Dense(nn.Module):
-    """One hidden layer on each side of the latent one; SiLU between, linear at both ends."""
+    """`depth` hidden layers on each side of the latent one; SiLU between, linear at both ends."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         cells = shape.window * shape.channels
-        self.encoder = nn.Sequential(
-            nn.Flatten(), nn.Linear(cells, shape.hidden), nn.SiLU(), nn.Linear(shape.hidden, shape.latent)
-        )
+        hidden = [shape.hidden] * shape.depth
+        self.encoder = nn.Sequential(nn.Flatten(), *layers([cells, *hidden, shape.latent]))
         self.decoder = nn.Sequential(
-            nn.Linear(shape.latent, shape.hidden),
-            nn.SiLU(),
-            nn.Linear(shape.hidden, cells),
-            nn.Unflatten(1, (shape.window, shape.channels)),
+            *layers([shape.latent, *hidden, cells]), nn.Unflatten(1, (shape.window, shape.channels))
         )
 
     def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
