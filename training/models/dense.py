@@ -1,5 +1,7 @@
 """Fully connected autoencoder over the flattened window: W*C - hidden - latent - hidden - W*C."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from training.models.base import Family, Shape, reconstruction_loss
@@ -8,7 +10,7 @@ from training.models.base import Family, Shape, reconstruction_loss
 def layers(sizes: list[int]) -> list[nn.Module]:
     """Linear layers from size to size, SiLU between them."""
     chain: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
-    for before, after in zip(sizes[1:], sizes[2:], strict=False):
+    for before, after in pairwise(sizes[1:]):
         chain += [nn.SiLU(), nn.Linear(before, after)]
     return chain
 
