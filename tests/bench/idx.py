@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from monitor.errors import InvalidData
 
-UNSIGNED_BYTES = 0x08
+IMAGES = bytes([0, 0, 0x08, 3])  # unsigned bytes, three dimensions
+HEADER = 16
 
 
 def read_images(path: Path) -> NDArray[np.uint8]:
@@ -24,14 +25,13 @@ def read_images(path: Path) -> NDArray[np.uint8]:
         raise InvalidData(f"{path}: there is no such file; it is one of the four of MNIST, gzipped") from None
     except (EOFError, OSError, zlib.error) as error:
         raise InvalidData(f"{path}: cannot be unpacked, fetch it again: {error}") from None
-    if len(content) < 16 or content[:4] != bytes([0, 0, UNSIGNED_BYTES, 3]):
-        raise InvalidData(
-            f"{path}: begins with {content[:4].hex() or 'nothing'}, and an idx file of images with 00000803"
-        )
+    if len(content) < HEADER or content[:4] != IMAGES:
+        found = content[:HEADER].hex(" ", -4) or "nothing"
+        raise InvalidData(f"{path}: begins with {found}; an idx file of images with {IMAGES.hex()} and three sizes")
     shape = np.frombuffer(content, ">u4", 3, offset=4).tolist()
-    expected = 16 + int(np.prod(shape, dtype=np.uint64))
+    expected = HEADER + int(np.prod(shape, dtype=np.uint64))
     if len(content) != expected:
         raise InvalidData(
             f"{path}: holds {len(content)} bytes, and images of {shape} need {expected}; fetch it again"
         )
-    return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=HEADER).reshape(shape)
