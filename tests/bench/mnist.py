@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from monitor.errors import TocsinError
+from monitor.errors import InvalidData, TocsinError
 from tests.bench.idx import read_images
 from training.descent import Recipe, descend
 from training.fit import cpu_threads
@@ -63,9 +63,13 @@ class Images(nn.Module):
 
 def load(folder: Path) -> Digits:
     """The two files of images in a folder; raises InvalidData."""
-    train, test = (
-        torch.from_numpy(read_images(folder / f"{part}-images-idx3-ubyte.gz").copy()) for part in ("train", "t10k")
-    )
+    files = [folder / f"{part}-images-idx3-ubyte.gz" for part in ("train", "t10k")]
+    train, test = (torch.from_numpy(read_images(file).copy()) for file in files)
+    for file, images, least in zip(files, (train, test), (2 * VALIDATION, 1), strict=True):
+        if images.shape[1:] != (SIDE, SIDE) or len(images) < least:
+            raise InvalidData(
+                f"{file}: holds images {tuple(images.shape)}; at least {least} of {SIDE} x {SIDE} are needed"
+            )
     return Digits(train[:-VALIDATION], train[-VALIDATION:], test)
 
 
@@ -134,7 +138,7 @@ def bottleneck(digits: Digits, latent: int, epochs: int, seed: int) -> dict[str,
     """The test loss of 784 - 512 - latent - 512 - 784, fully connected."""
     began = time.perf_counter()
     family = replace(family_named("dense"), loss=cross_entropy)
-    learner, _ = train(digits, family, Shape(SIDE, SIDE, 512, latent), recipe(epochs, seed))
+    learner, _ = train(digits, family, Shape(SIDE, SIDE, 512, latent), one_cycle(epochs, 8e-3, seed))
     return {
         f"mnist_bce_{latent}": mean_cross_entropy(learner, digits.test),
         f"mnist_seconds_{latent}": time.perf_counter() - began,
@@ -145,7 +149,7 @@ def denoised(digits: Digits, epochs: int, seed: int, picture: Path | None) -> di
     """The mean squared error of noisy and of restored test images at each level of noise."""
     began = time.perf_counter()
     family = replace(family_named("conv"), loss=denoising)
-    learner, _ = train(digits, family, Shape(SIDE, SIDE, 512, 64), recipe(epochs, seed))
+    learner, _ = train(digits, family, Shape(SIDE, SIDE, 1024, 128), one_cycle(epochs, 4e-3, seed))
     figures = {}
     for level in SHOWN_AT:
         clean, spoilt, result = restored(learner, digits.test, level, seed)
@@ -156,9 +160,9 @@ def denoised(digits: Digits, epochs: int, seed: int, picture: Path | None) -> di
     return figures | {"mnist_seconds_denoising": time.perf_counter() - began}
 
 
-def recipe(epochs: int, seed: int) -> Recipe:
+def one_cycle(epochs: int, learning_rate: float, seed: int) -> Recipe:
     """One cycle of the learning rate over all epochs."""
-    return Recipe(epochs, patience=epochs, batch=256, learning_rate=8e-3, seed=seed, one_cycle=True)
+    return Recipe(epochs, patience=epochs, batch=256, learning_rate=learning_rate, seed=seed, one_cycle=True)
 
 
 def measure(
@@ -168,9 +172,9 @@ def measure(
     digits = load(folder)
     with cpu_threads(threads):
         if quick:
-            return bottleneck(digits, 32, 7, seed)
+            return bottleneck(digits, 32, 4, seed)
         return (
-            bottleneck(digits, 32, 25, seed) | bottleneck(digits, 16, 25, seed) | denoised(digits, 12, seed, picture)
+            bottleneck(digits, 32, 20, seed) | bottleneck(digits, 16, 20, seed) | denoised(digits, 8, seed, picture)
         )
 
 

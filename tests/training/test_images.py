@@ -17,7 +17,7 @@ from training.descent import Recipe
 from training.models import Shape, family_named
 
 MAGIC = 0x00000803
-RECIPE = Recipe(epochs=15, patience=15, batch=16, learning_rate=8e-3, one_cycle=True)
+RECIPE = Recipe(epochs=6, patience=6, batch=16, learning_rate=8e-3, one_cycle=True)
 SHAPE = Shape(28, 28, hidden=64, latent=8)
 
 
