@@ -27,9 +27,9 @@ class Learner(Protocol):
 class Recipe:
     """How to descend.
 
-    With `one_cycle` the learning rate rises to `learning_rate` and falls to nearly nothing over all epochs (Smith
-    and Topin 2019, "Super-convergence"): far fewer epochs, for a loss whose training one does not expect to stop
-    early.
+    With `one_cycle` the learning rate rises to `learning_rate` and falls to nearly nothing over all epochs, of which
+    fewer are then needed (Smith and Topin 2019, "Super-convergence"). The last ones are the best: let `patience` be
+    `epochs`.
     """
 
     epochs: int = 40

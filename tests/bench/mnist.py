@@ -11,6 +11,7 @@ autoencoders in Keras", Chollet 2016). The last training images choose the epoch
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -137,6 +138,7 @@ def draw(learner: Images, images: Tensor, seed: int, file: Path) -> None:
 def bottleneck(digits: Digits, latent: int, epochs: int, seed: int) -> dict[str, float]:
     """The test loss of 784 - 512 - latent - 512 - 784, fully connected."""
     began = time.perf_counter()
+    say(f"784-{latent}-784: {epochs} epochs")
     family = replace(family_named("dense"), loss=cross_entropy)
     learner, _ = train(digits, family, Shape(SIDE, SIDE, 512, latent), one_cycle(epochs, 8e-3, seed))
     return {
@@ -148,6 +150,7 @@ def bottleneck(digits: Digits, latent: int, epochs: int, seed: int) -> dict[str,
 def denoised(digits: Digits, epochs: int, seed: int, picture: Path | None) -> dict[str, float]:
     """The mean squared error of noisy and of restored test images at each level of noise."""
     began = time.perf_counter()
+    say(f"denoising: {epochs} epochs")
     family = replace(family_named("conv"), loss=denoising)
     learner, _ = train(digits, family, Shape(SIDE, SIDE, 1024, 128), one_cycle(epochs, 4e-3, seed))
     figures = {}
@@ -193,6 +196,11 @@ def table(figures: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def say(line: str) -> None:
+    """Tell the person who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m tests.bench.mnist", description="autoencoders on MNIST")
     parser.add_argument("--quick", action="store_true", help="784-32-784 alone, under 90 s")
@@ -201,7 +209,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    folder = options.data or Path(os.environ.get("TOCSIN_DATA", "")) / "mnist"
+    if options.data is None and not os.environ.get("TOCSIN_DATA"):
+        raise SystemExit(
+            "MNIST is missing: set --data to a folder with its idx files, or TOCSIN_DATA to one above mnist"
+        )
+    folder = options.data or Path(os.environ["TOCSIN_DATA"]) / "mnist"
     try:
         figures = measure(options.quick, folder, options.picture, options.seed, options.threads)
     except TocsinError as error:

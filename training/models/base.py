@@ -17,16 +17,12 @@ LARGEST_ERROR = 1e6
 
 
 class Shape(NamedTuple):
-    """Sizes a family builds for: W buckets a window, C channels, units in a hidden layer, K latent units.
-
-    `depth` hidden layers on each side of the latent one, where a family has a choice.
-    """
+    """Sizes a family builds for: W buckets a window, C channels, units in a hidden layer, K latent units."""
 
     window: int
     channels: int
     hidden: int = 128
     latent: int = 16
-    depth: int = 1
 
 
 @dataclass(frozen=True, slots=True)
