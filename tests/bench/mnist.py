@@ -124,7 +124,7 @@ def draw(learner: Images, images: Tensor, seed: int, file: Path) -> None:
         rows += [spoilt, result]
         labels += [f"noise {level:.1f}", "restored"]
     grid = torch.cat([torch.cat(list(row), 1) for row in [clean, *rows]])
-    figure = Figure(figsize=(7, 4.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(7, 4.4), dpi=100)
     axes = figure.add_subplot()
     axes.imshow(grid.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_yticks([SIDE * (row + 0.5) for row in range(len(labels) + 1)], ["clean", *labels])
@@ -132,7 +132,7 @@ def draw(learner: Images, images: Tensor, seed: int, file: Path) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file)
+    figure.savefig(file, bbox_inches="tight")
 
 
 def bottleneck(digits: Digits, latent: int, epochs: int, seed: int) -> dict[str, float]:
