@@ -4,18 +4,33 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.models import Family
-from training.scorer import Scorer
+
+
+class Learner(Protocol):
+    """An `nn.Module` that can be trained: a network, and what it is shown of a batch; `Scorer` is one."""
+
+    network: nn.Module
+
+    def prepare(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network sees of a batch, and where that was observed; each (B, W, C) float32."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to descend."""
+    """How to descend.
+
+    With `one_cycle` the learning rate rises to `learning_rate` and falls to nearly nothing over all epochs, of which
+    fewer are then needed (Smith and Topin 2019, "Super-convergence"). The last ones are the best: let `patience` be
+    `epochs`.
+    """
 
     epochs: int = 40
     patience: int = 6  # epochs without a better validation loss
@@ -23,6 +38,7 @@ class Recipe:
     learning_rate: float = 2e-3
     seed: int = 0
     accelerator: str = "cpu"
+    one_cycle: bool = False
 
 
 class Batches:
@@ -48,11 +64,12 @@ class Batches:
 class _Descent(LightningModule):  # type: ignore[misc]
     """What Lightning asks for: a step's loss, and the optimiser."""
 
-    def __init__(self, scorer: Scorer, family: Family, learning_rate: float) -> None:
+    def __init__(self, learner: Learner, family: Family, recipe: Recipe, steps: int) -> None:
         super().__init__()
-        self.scorer = scorer
+        self.learner = learner
         self.family = family
-        self.learning_rate = learning_rate
+        self.recipe = recipe
+        self.steps = steps  # over all epochs
         self.sums = {"train": [0.0, 0.0], "validation": [0.0, 0.0]}  # of losses, of windows
 
     def training_step(self, window: Tensor) -> Tensor:
@@ -61,12 +78,16 @@ class _Descent(LightningModule):  # type: ignore[misc]
     def validation_step(self, window: Tensor) -> None:
         self._loss("validation", window)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.scorer.network.parameters(), self.learning_rate)
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = torch.optim.Adam(self.learner.network.parameters(), self.recipe.learning_rate)
+        if not self.recipe.one_cycle:
+            return {"optimizer": optimizer}
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.recipe.learning_rate, self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def _loss(self, part: str, window: Tensor) -> Tensor:
-        _, seen, observed = self.scorer.scaling(window)
-        loss = self.family.loss(self.scorer.network, seen, observed)
+        seen, observed = self.learner.prepare(window)
+        loss = self.family.loss(self.learner.network, seen, observed)
         self.sums[part][0] += float(loss.detach()) * len(window)
         self.sums[part][1] += len(window)
         return loss
@@ -93,20 +114,21 @@ class _KeepBest(Callback):  # type: ignore[misc]
         losses = [validation for _, validation in self.curve]
         if self.best_epoch < 0 or losses[-1] < losses[self.best_epoch]:
             self.best_epoch = len(self.curve) - 1
-            self.best_weights = {name: weight.clone() for name, weight in descent.scorer.state_dict().items()}
+            weights = descent.learner.network.state_dict()
+            self.best_weights = {name: weight.clone() for name, weight in weights.items()}
         self.progress(len(self.curve))
         trainer.should_stop = len(self.curve) - 1 - self.best_epoch >= self.patience
 
 
 def descend(
-    scorer: Scorer,
+    learner: Learner,
     family: Family,
     train: Tensor,
     validation: Tensor,
     recipe: Recipe,
     progress: Callable[[int], None] = lambda epoch: None,
 ) -> list[tuple[float, float]]:
-    """Lower the family's loss on windows (B, W, C); the scorer ends with the weights best on validation."""
+    """Lower the family's loss on windows (B, W, C); the learner ends with the weights best on validation."""
     keeper = _KeepBest(recipe.patience, progress)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.random.fork_rng():
@@ -124,10 +146,9 @@ def descend(
             gradient_clip_val=1.0,
             callbacks=[keeper],
         )
-        trainer.fit(
-            _Descent(scorer, family, recipe.learning_rate),
-            Batches(train, recipe.batch, recipe.seed),
-            Batches(validation, recipe.batch),
-        )
-    scorer.cpu().load_state_dict({name: weight.cpu() for name, weight in keeper.best_weights.items()})
+        batches = Batches(train, recipe.batch, recipe.seed)
+        descent = _Descent(learner, family, recipe, recipe.epochs * len(batches))
+        trainer.fit(descent, batches, Batches(validation, recipe.batch))
+    descent.cpu()
+    learner.network.load_state_dict(keeper.best_weights)
     return keeper.curve

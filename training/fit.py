@@ -182,8 +182,7 @@ def learn(
     """Fit the scorer's network to windows (B, W, C); returns (training, validation) loss of each epoch."""
     if family.solve is not None:
         with torch.no_grad():
-            _, seen, observed = scorer.scaling(train)
-            family.solve(scorer.network, seen, observed)
+            family.solve(scorer.network, *scorer.prepare(train))
         return []
     from training.descent import Recipe, descend  # Lightning takes seconds to import, and a closed form none
 

@@ -75,6 +75,11 @@ class Scorer(nn.Module):
         self.scaling = scaling
         self.network = network
 
+    def prepare(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network sees of windows (B, W, C) in engineering units, and where they were observed."""
+        _, seen, observed = self.scaling(batch)
+        return seen, observed
+
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
         values, seen, observed = self.scaling(window)
