@@ -13,6 +13,7 @@ from training.models.base import Family, Shape, reconstruction_loss
 
 LAGS = 5
 RIDGE = 1e-3  # of the number of rows, since inputs are scaled
+NO_RIDGE = 1e-9  # a channel that was never observed still has a solution: zero
 CHUNK = 1024  # windows at a time
 
 
@@ -55,22 +56,29 @@ def solve(network: nn.Module, values: Tensor, observed: Tensor) -> None:
     assert isinstance(network, Forecast)
     channels, lags = values.shape[2], network.lags
     size = channels * lags + 1
-    gram = torch.zeros(size, size, dtype=torch.double)
-    moments = torch.zeros(size, channels, dtype=torch.double)
-    unread = torch.zeros(channels, size, size, dtype=torch.double)  # what rows without the channel add to the gram
+    gram, moments = torch.zeros(size, size).double(), torch.zeros(size, channels).double()
+    unread: dict[int, Tensor] = {}  # what the rows without a channel add to the gram
     for chunk, mask in zip(torch.split(values, CHUNK), torch.split(observed, CHUNK), strict=True):
         rows = pasts(chunk, lags)
         known = mask[:, lags:].flatten(0, 1).double()
         gram += rows.T @ rows
         moments += rows.T @ (chunk[:, lags:].flatten(0, 1).double() * known)
-        for channel in torch.nonzero((known == 0).any(0)).flatten():
+        for channel in torch.nonzero((known == 0).any(0)).flatten().tolist():
             without = rows[known[:, channel] == 0]
-            unread[channel] += without.T @ without
-    penalty = torch.full((size,), RIDGE * float(gram[-1, -1]), dtype=torch.double)
-    penalty[-1] = 1e-9  # the bias is free, but for a channel that was never observed
-    coefficients = torch.linalg.solve(gram - unread + torch.diag(penalty), moments.T[:, :, None])[:, :, 0]
-    network.weight.copy_(coefficients[:, :-1].reshape(channels, channels, lags))
-    network.bias.copy_(coefficients[:, -1])
+            unread[channel] = unread.get(channel, 0) + without.T @ without
+    coefficients = ridge(gram, moments)
+    for channel, part in unread.items():
+        coefficients[:, channel] = ridge(gram - part, moments[:, channel])
+    network.weight.copy_(coefficients[:-1].T.reshape(channels, channels, lags))
+    network.bias.copy_(coefficients[-1])
+
+
+def ridge(gram: Tensor, moments: Tensor) -> Tensor:
+    """Coefficients (D, ..) from X^T X (D, D) and X^T Y (D, ..); the last column of X is 1, its coefficient free."""
+    rows = gram[-1, -1].clamp(min=1.0)
+    penalty = torch.full_like(gram[0], RIDGE) * rows
+    penalty[-1] = NO_RIDGE
+    return torch.linalg.solve(gram + torch.diag(penalty), moments)
 
 
 FAMILY = Family("linear forecast of each row, closed form", build=Forecast, loss=reconstruction_loss, solve=solve)

@@ -9,11 +9,11 @@ not stop a linear map from copying. Weights are tied, as there: a small encoder 
 import torch
 from torch import Tensor, nn
 
-from training.models.base import Family, Shape, reconstruction_loss
+from training.models.base import Family, Shape, mean_error
 
 WIDENING = 2  # code units per cell
 WIDEST = 1024  # code units, unless the window itself has more cells
-CONTRACTION = 1e-3  # of the squared norm of the Jacobian, per cell
+CONTRACTION = 0.1  # of the squared norm of the Jacobian, per cell: what varies by less variance is not coded
 
 
 class Overcomplete(nn.Module):
@@ -35,16 +35,16 @@ class Overcomplete(nn.Module):
         flat = code @ self.weight + self.centre
         return flat.reshape(-1, self.shape.window, self.shape.channels), code
 
-    def contraction(self, values: Tensor) -> Tensor:
-        """Squared Frobenius norm of d code / d values per cell, averaged over the batch."""
-        code = torch.tanh(values.flatten(1) @ self.weight.T + self.bias)
+    def contraction(self, code: Tensor) -> Tensor:
+        """Squared Frobenius norm of d code / d values, per cell, averaged over the codes (B, K) of a batch."""
         return ((1 - code**2) ** 2 @ self.weight.square().sum(1)).mean() / self.weight.shape[1]
 
 
 def loss(network: nn.Module, values: Tensor, observed: Tensor) -> Tensor:
     """Reconstruction error and the contractive penalty."""
     assert isinstance(network, Overcomplete)
-    return reconstruction_loss(network, values, observed) + CONTRACTION * network.contraction(values)
+    reconstruction, code = network(values, observed)
+    return mean_error(values - reconstruction, observed) + CONTRACTION * network.contraction(code)
 
 
 FAMILY = Family("code wider than the window, contractive penalty", build=Overcomplete, loss=loss)

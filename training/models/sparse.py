@@ -5,14 +5,16 @@ divergence of each unit's mean activation from a small target keeps every unit i
 notes, "Sparse autoencoder", 2011). L1 alone lets units die, KL alone lets one window use many units.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from training.models.base import Family, Shape, reconstruction_loss
+from training.models.base import Family, Shape, mean_error
 
 ACTIVE = 0.05  # target of a unit's mean activation, as in Ng's notes
-KL_WEIGHT = 0.01  # of the mean divergence of a unit
-L1_WEIGHT = 0.01  # of the mean activation
+KL_WEIGHT = 0.1  # of the mean divergence of a unit
+L1_WEIGHT = 0.03  # of the mean activation
 LEAST_ACTIVE = 1e-4  # a unit's mean activation in the logarithm
 
 
@@ -23,7 +25,9 @@ class Sparse(nn.Module):
         super().__init__()
         cells = shape.window * shape.channels
         units = max(shape.hidden, shape.latent)
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(cells, units), nn.Sigmoid())
+        inward = nn.Linear(cells, units)
+        nn.init.constant_(inward.bias, math.log(ACTIVE / (1 - ACTIVE)))  # as rarely active as they should be
+        self.encoder = nn.Sequential(nn.Flatten(), inward, nn.Sigmoid())
         self.decoder = nn.Sequential(nn.Linear(units, cells), nn.Unflatten(1, (shape.window, shape.channels)))
 
     def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,9 +45,9 @@ def divergence(code: Tensor) -> Tensor:
 
 def loss(network: nn.Module, values: Tensor, observed: Tensor) -> Tensor:
     """Reconstruction error and both penalties."""
-    _, code = network(values, observed)
+    reconstruction, code = network(values, observed)
     penalty = KL_WEIGHT * divergence(code) + L1_WEIGHT * code.abs().mean()
-    return reconstruction_loss(network, values, observed) + penalty
+    return mean_error(values - reconstruction, observed) + penalty
 
 
 FAMILY = Family("wide code, few units active: L1 and KL", build=Sparse, loss=loss)
