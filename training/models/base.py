@@ -57,11 +57,14 @@ class Judgement(NamedTuple):
 def judge(network: nn.Module, values: Tensor, seen: Tensor, observed: Tensor) -> Judgement:
     """Residuals of `values` by what the network makes of what it has `seen` of them."""
     reconstruction, latent, *further = network(seen, observed)
-    if hasattr(network, "residuals"):
-        residual, judged = network.residuals(values, observed, reconstruction, *further)
-    else:
-        residual, judged = values - reconstruction, observed
+    residuals = getattr(network, "residuals", plain_residuals)
+    residual, judged = residuals(values, observed, reconstruction, *further)
     return Judgement(residual, judged, reconstruction, latent)
+
+
+def plain_residuals(values: Tensor, observed: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left of each value, and that every observed one is judged."""
+    return values - reconstruction, observed
 
 
 def channel_errors(residual: Tensor, judged: Tensor) -> Tensor:

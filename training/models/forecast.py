@@ -14,7 +14,7 @@ from training.models.base import Family, Shape, reconstruction_loss
 LAGS = 5
 RIDGE = 1e-3  # of the number of rows, since inputs are scaled
 NO_RIDGE = 1e-9  # a channel that was never observed still has a solution: zero
-CHUNK = 1024  # windows at a time
+CHUNK = 256  # windows at a time
 
 
 class Forecast(nn.Module):
@@ -78,7 +78,8 @@ def ridge(gram: Tensor, moments: Tensor) -> Tensor:
     rows = gram[-1, -1].clamp(min=1.0)
     penalty = torch.full_like(gram[0], RIDGE) * rows
     penalty[-1] = NO_RIDGE
-    return torch.linalg.solve(gram + torch.diag(penalty), moments)
+    coefficients: Tensor = torch.linalg.solve(gram + torch.diag(penalty), moments)
+    return coefficients
 
 
 FAMILY = Family("linear forecast of each row, closed form", build=Forecast, loss=reconstruction_loss, solve=solve)

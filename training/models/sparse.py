@@ -47,7 +47,8 @@ def loss(network: nn.Module, values: Tensor, observed: Tensor) -> Tensor:
     """Reconstruction error and both penalties."""
     reconstruction, code = network(values, observed)
     penalty = KL_WEIGHT * divergence(code) + L1_WEIGHT * code.abs().mean()
-    return mean_error(values - reconstruction, observed) + penalty
+    total: Tensor = mean_error(values - reconstruction, observed) + penalty
+    return total
 
 
 FAMILY = Family("wide code, few units active: L1 and KL", build=Sparse, loss=loss)

@@ -36,7 +36,8 @@ class Block(nn.Module):
         queries, keys, values = heads.transpose(1, 2).chunk(3, 1)  # each (B, heads, T, D / heads)
         attended = nn.functional.scaled_dot_product_attention(queries, keys, values)
         tokens = tokens + self.mix(attended.transpose(1, 2).reshape(-1, count, self.width))
-        return tokens + self.feed(tokens)
+        fed: Tensor = tokens + self.feed(tokens)
+        return fed
 
 
 class Transformer(nn.Module):
