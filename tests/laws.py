@@ -133,10 +133,11 @@ def a_gap_does_not_change_the_error_of_the_others(family: str, scorer: Scorer) -
     )
 
 
-def scoring_draws_nothing(family: str, scorer: Scorer) -> None:
+def neither_scoring_nor_validating_draws_anything(family: str, scorer: Scorer) -> None:
     windows = plant(5)
     before = torch.get_rng_state()
     first, second = outputs(scorer, windows), outputs(scorer, windows)
+    assert learning_loss(family, scorer, windows) == learning_loss(family, scorer, windows)
     assert torch.equal(before, torch.get_rng_state())
     for name in OUTPUTS:
         np.testing.assert_array_equal(first[name], second[name])
@@ -219,7 +220,7 @@ LAWS: list[Callable[[str, Scorer], None]] = [
     a_missing_value_counts_for_nothing,
     a_residual_is_what_is_left_of_a_value_and_nothing_but_that,
     a_gap_does_not_change_the_error_of_the_others,
-    scoring_draws_nothing,
+    neither_scoring_nor_validating_draws_anything,
     an_empty_window_scores_zero,
     nothing_finite_gives_infinity,
     a_spike_scores_higher_and_is_blamed_on_its_channel,
