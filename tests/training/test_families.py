@@ -9,7 +9,7 @@ from monitor.errors import InvalidConfiguration
 from tests.laws import C, K, W, fitted, plant
 from training import export
 from training.fit import FitArgs, learn
-from training.models import FAMILIES, Shape, adversarial, denoising, forecast, overcomplete, sparse, variational
+from training.models import FAMILIES, Shape, adversarial, denoising, forecast, overcomplete, sparse, tcn, variational
 from training.models.base import judge, mean_error
 from training.scorer import Scorer, halved, scaling_of
 
@@ -232,6 +232,17 @@ def test_rows_without_a_past_are_not_judged_even_where_they_are_huge() -> None:
     judged = judge(scorer.network, *scorer.scaling(torch.from_numpy(windows))).judged
     assert not judged[:, : forecast.LAGS].any()
     assert judged[:, forecast.LAGS :].all()
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 8, 30])
+def test_dilations_reach_from_the_last_bucket_to_the_first_and_no_further(window: int) -> None:
+    steps = tcn.dilations(window)
+    blocks = nn.Sequential(*(tcn.Block(2, step) for step in steps))
+    series = torch.zeros(1, 2, window, requires_grad=True)
+    blocks(series)[0, :, -1].sum().backward()
+    assert series.grad is not None
+    assert (series.grad[0].abs().sum(0) > 0).all()
+    assert steps == [1] or 1 + 2 * sum(steps[:-1]) < window
 
 
 def test_a_recurrent_graph_has_one_operator_a_layer_whatever_the_window() -> None:

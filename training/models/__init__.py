@@ -11,6 +11,7 @@ from training.models import (
     pca,
     recurrent,
     sparse,
+    tcn,
     transformer,
     variational,
 )
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
     "pca": pca.FAMILY,
     "recurrent": recurrent.FAMILY,
     "sparse": sparse.FAMILY,
+    "tcn": tcn.FAMILY,
     "transformer": transformer.FAMILY,
     "variational": variational.FAMILY,
 }
