@@ -2,8 +2,8 @@
 
 Bai et al. (2018), "An empirical evaluation of generic convolutional and recurrent networks for sequence modeling";
 as an autoencoder Thill et al. (2021). Unlike `conv` nothing is strided: dilations double until the last layer sees
-every bucket. On normal data of four servers held out in time (SMD, 16 buckets, 16 latent units, one seed) it left a mean
-error of .091, the patched transformer .100, the strided convolutions .112.
+every bucket. On normal data of four servers held out in time (SMD, 16 buckets, 16 latent units, one seed) it left a
+mean error of .091, the patched transformer .100, the strided convolutions .112.
 """
 
 from torch import Tensor, nn
