@@ -13,7 +13,9 @@ from training.models.base import Family, Shape, mean_error
 
 WIDENING = 2  # code units per cell
 WIDEST = 1024  # code units, unless the window itself has more cells
-CONTRACTION = 0.1  # of the squared norm of the Jacobian, per cell: what varies by less variance is not coded
+# Weight of the squared norm of the Jacobian, per cell. Without labels: of normal held-out windows of two servers (SMD)
+# in which one channel was shifted by two deviations, .77 score above a normal one at .01, .83 at .1 and .3, .79 at 3.
+CONTRACTION = 0.1
 
 
 class Overcomplete(nn.Module):
