@@ -14,11 +14,13 @@ from monitor.modelfile import INPUT, OUTPUTS
 from training import export
 from training.fit import FitArgs, learn, score
 from training.models import FAMILIES, Shape
+from training.models.base import Judgement, judge
 from training.scorer import Scorer, scaling_of
 
 W, C, K = 14, 4, 3
 BATCHES = 1, 7, 256
 NAN = np.float32(np.nan)
+WIDE = "forecast", "overcomplete", "sparse"  # their latent is not what K says
 Windows = NDArray[np.float32]
 
 
@@ -48,15 +50,26 @@ def outputs(scorer: Scorer, windows: Windows) -> dict[str, NDArray[np.float32]]:
     return {name: tensor.numpy() for name, tensor in zip(OUTPUTS, result, strict=True)}
 
 
+def judgement(scorer: Scorer, windows: Windows) -> Judgement:
+    """What the network makes of windows, cell by cell."""
+    with torch.no_grad():
+        return judge(scorer.eval().network, *scorer.scaling(torch.from_numpy(windows)))
+
+
+def learning_loss(family: str, scorer: Scorer, windows: Windows) -> float:
+    """What the family lowers, on windows that it does not learn from."""
+    with torch.no_grad():
+        _, seen, observed = scorer.eval().scaling(torch.from_numpy(windows))
+        return float(FAMILIES[family].loss(scorer.network, seen, observed))
+
+
 def outputs_have_the_contract_s_shapes(family: str, scorer: Scorer) -> None:
     for count in BATCHES:
         shapes = {name: array.shape for name, array in outputs(scorer, plant(count)).items()}
-        assert shapes == {
-            "score": (count,),
-            "channel_score": (count, C),
-            "reconstruction": (count, W, C),
-            "latent": (count, K),
-        }
+        latent = shapes.pop("latent")
+        assert shapes == {"score": (count,), "channel_score": (count, C), "reconstruction": (count, W, C)}
+        assert latent[0] == count
+        assert latent[1:] == (K,) if family not in WIDE else latent[1] > K
 
 
 def a_window_scores_the_same_whatever_stands_beside_it(family: str, scorer: Scorer) -> None:
@@ -77,8 +90,31 @@ def a_missing_value_counts_for_nothing(family: str, scorer: Scorer) -> None:
     windows[:, :, 1] = NAN
     result = outputs(scorer, windows)
     assert (result["channel_score"][:, 1] == 0).all()
-    errors = np.log1p(((windows - result["reconstruction"]) / scorer.scaling.deviation.numpy()) ** 2)
-    np.testing.assert_allclose(result["score"], np.nanmean(errors, axis=(1, 2)), rtol=1e-3, atol=1e-6)
+    residual, judged, *_ = (tensor.numpy() for tensor in judgement(scorer, windows))
+    assert not (judged * np.isnan(windows)).any()
+    errors = np.log1p(residual.astype(np.float64) ** 2) * judged
+    expected = errors.sum((1, 2)) / judged.sum((1, 2))
+    np.testing.assert_allclose(result["score"], expected, rtol=1e-3, atol=1e-6)
+
+
+def a_residual_is_what_is_left_of_a_value_and_nothing_but_that(family: str, scorer: Scorer) -> None:
+    windows = plant(5)
+    residual, judged, reconstruction, _ = (tensor.numpy() for tensor in judgement(scorer, windows))
+    undone = outputs(scorer, windows)["reconstruction"]
+    np.testing.assert_allclose(scorer.scaling.undo(torch.from_numpy(reconstruction)).numpy(), undone, rtol=1e-5)
+    left = (windows - undone) / scorer.scaling.deviation.numpy()
+    if not hasattr(scorer.network, "residuals"):
+        assert (judged == 1).all()
+        np.testing.assert_allclose(residual, left, atol=1e-4)
+    # A larger fault is a larger residual, by whatever a family measures it.
+    seen = torch.from_numpy(reconstruction)
+    with torch.no_grad():
+        sizes = [
+            judge(scorer.network, seen + 4.0 * far, seen, torch.ones_like(seen)).residual.abs() for far in (1, 2, 3)
+        ]
+    counted = torch.from_numpy(judged) > 0
+    assert (sizes[0] < sizes[1])[counted].all()
+    assert (sizes[1] < sizes[2])[counted].all()
 
 
 def a_gap_does_not_change_the_error_of_the_others(family: str, scorer: Scorer) -> None:
@@ -87,11 +123,24 @@ def a_gap_does_not_change_the_error_of_the_others(family: str, scorer: Scorer) -
     gappy = windows.copy()
     gappy[:, 3:6, 2] = NAN
     whole, part = outputs(scorer, windows), outputs(scorer, gappy)
+    cells_whole, cells_part = (judgement(scorer, one).judged.sum((1, 2)).numpy() for one in (windows, gappy))
     others = [0, 1, 3]
-    observed = (W * C - 3) / (W * C)
     np.testing.assert_allclose(
-        part["channel_score"][:, others] * observed, whole["channel_score"][:, others], rtol=1e-3, atol=1e-6
+        part["channel_score"][:, others] * (cells_part / cells_whole)[:, None],
+        whole["channel_score"][:, others],
+        rtol=1e-3,
+        atol=1e-6,
     )
+
+
+def neither_scoring_nor_validating_draws_anything(family: str, scorer: Scorer) -> None:
+    windows = plant(5)
+    before = torch.get_rng_state()
+    first, second = outputs(scorer, windows), outputs(scorer, windows)
+    assert learning_loss(family, scorer, windows) == learning_loss(family, scorer, windows)
+    assert torch.equal(before, torch.get_rng_state())
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(first[name], second[name])
 
 
 def an_empty_window_scores_zero(family: str, scorer: Scorer) -> None:
@@ -123,8 +172,12 @@ def a_spike_scores_higher_and_is_blamed_on_its_channel(family: str, scorer: Scor
 
 def normal_data_is_reconstructed_better_than_by_its_mean(family: str, scorer: Scorer) -> None:
     windows = plant(60, 9)
-    scaled = (windows - scorer.scaling.mean.numpy()) / scorer.scaling.deviation.numpy()
-    assert score(scorer, windows).mean() < 0.5 * np.log1p(scaled**2).mean()
+    deviation = scorer.scaling.deviation.numpy()
+    judged = judgement(scorer, windows).judged.numpy() > 0
+    assert judged.mean() > 0.5
+    left = ((windows - outputs(scorer, windows)["reconstruction"]) / deviation)[judged]
+    scaled = ((windows - scorer.scaling.mean.numpy()) / deviation)[judged]
+    assert np.log1p(left**2).mean() < 0.5 * np.log1p(scaled**2).mean()
 
 
 def the_same_seed_gives_the_same_model(family: str, scorer: Scorer) -> None:
@@ -136,7 +189,7 @@ def learning_lowers_the_loss(family: str, scorer: Scorer) -> None:
     torch.manual_seed(0)
     raw = Scorer(scorer.scaling, FAMILIES[family].build(Shape(W, C, 32, K)))
     windows = plant(40, 1)
-    assert score(scorer, windows).mean() < score(raw, windows).mean()
+    assert learning_loss(family, scorer, windows) < learning_loss(family, raw, windows)
 
 
 def onnx_agrees_with_pytorch_at_any_batch_size(family: str, scorer: Scorer) -> None:
@@ -165,7 +218,9 @@ LAWS: list[Callable[[str, Scorer], None]] = [
     a_window_scores_the_same_whatever_stands_beside_it,
     channel_scores_add_up_to_the_score,
     a_missing_value_counts_for_nothing,
+    a_residual_is_what_is_left_of_a_value_and_nothing_but_that,
     a_gap_does_not_change_the_error_of_the_others,
+    neither_scoring_nor_validating_draws_anything,
     an_empty_window_scores_zero,
     nothing_finite_gives_infinity,
     a_spike_scores_higher_and_is_blamed_on_its_channel,

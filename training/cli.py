@@ -119,7 +119,7 @@ def families() -> None:
     from training.models import FAMILIES
 
     for name, family in FAMILIES.items():
-        typer.echo(f"{name:<10} {family.summary}")
+        typer.echo(f"{name:<13} {family.summary}")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.base import channel_errors
+from training.models.base import channel_errors, judge
 
 # What the network sees of a value is cut at so many deviations: a broken sensor then cannot drag the
 # reconstruction of all others along, and blame stays with it. The error is measured on the uncut value.
@@ -66,7 +66,7 @@ def repeated(per_channel: Tensor, length: int) -> Tensor:
 class Scorer(nn.Module):
     """Scale, reconstruct, score: (B, W, C) -> score (B,), channel_score (B, C), reconstruction, latent (B, K).
 
-    The score is the mean error over observed cells, 0 where nothing was observed; each channel's share of it
+    The score is the mean error over judged cells, 0 where nothing was observed; each channel's share of it
     is the sum of its errors over the same count, so that the shares add up to the score.
     """
 
@@ -83,23 +83,24 @@ class Scorer(nn.Module):
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
         values, seen, observed = self.scaling(window)
-        scaled, latent = self.network(seen, observed)
-        cells = observed.sum(1, keepdim=True).sum(2).clamp(min=1.0)  # the inner sum is shared with the filling's
-        channel_score = channel_errors(values, scaled, observed) / cells
-        return channel_score.sum(1), channel_score, self.scaling.undo(scaled), latent
+        residual, judged, reconstruction, latent = judge(self.network, values, seen, observed)
+        cells = judged.sum(1, keepdim=True).sum(2).clamp(min=1.0)  # mostly the inner sum is shared with the filling's
+        channel_score = channel_errors(residual, judged) / cells
+        return channel_score.sum(1), channel_score, self.scaling.undo(reconstruction), latent
 
 
 class HalfPrecision(nn.Module):
-    """A network in half precision, between values, reconstruction and latent in single precision."""
+    """A network in half precision, between inputs and outputs in single precision; so are its own residuals."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network.half()
+        if hasattr(network, "residuals"):
+            self.residuals = network.residuals
 
-    def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
-        reconstruction, latent = self.network(values.half(), observed.half())
-        return reconstruction.float(), latent.float()
+        return tuple(output.float() for output in self.network(values.half(), observed.half()))
 
 
 def halved(scorer: Scorer) -> Scorer:

@@ -1,15 +1,37 @@
 """The model families by name; a new family is one file here and one line in `FAMILIES`."""
 
 from monitor.errors import InvalidConfiguration
-from training.models import conv, dense, pca
+from training.models import (
+    adversarial,
+    conv,
+    denoising,
+    dense,
+    forecast,
+    overcomplete,
+    pca,
+    recurrent,
+    sparse,
+    tcn,
+    transformer,
+    variational,
+)
 from training.models.base import Family, Shape
 
 __all__ = ["FAMILIES", "Family", "Shape", "family_named"]
 
 FAMILIES: dict[str, Family] = {
+    "adversarial": adversarial.FAMILY,
     "conv": conv.FAMILY,
     "dense": dense.FAMILY,
+    "denoising": denoising.FAMILY,
+    "forecast": forecast.FAMILY,
+    "overcomplete": overcomplete.FAMILY,
     "pca": pca.FAMILY,
+    "recurrent": recurrent.FAMILY,
+    "sparse": sparse.FAMILY,
+    "tcn": tcn.FAMILY,
+    "transformer": transformer.FAMILY,
+    "variational": variational.FAMILY,
 }
 
 
