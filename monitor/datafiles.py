@@ -68,7 +68,18 @@ def read_recording(
             raise InvalidData(f"{file}: there is no column with a channel's values.")
         values = np.stack([_numbers(file, table, name) for name in channels], axis=1)
         recording = Recording(assets, codes, ts, channels, values, labels)
-    return recording.take(np.argsort(recording.ts, kind="stable"))
+    overwritten = recording.overwritten
+    recording = recording.take(np.argsort(recording.ts, kind="stable"))
+    recording.backwards, recording.overwritten = _backwards(codes, ts), overwritten
+    return recording
+
+
+def _backwards(codes: NDArray[np.int32], ts: NDArray[np.int64]) -> int:
+    """How many rows stand after a row of the same asset with a later time."""
+    order = np.argsort(codes, kind="stable")  # asset by asset, each as it stands in the file
+    edges = np.flatnonzero(np.diff(codes[order])) + 1
+    parts = np.split(ts[order], edges)
+    return sum(int(np.count_nonzero(part < np.maximum.accumulate(part))) for part in parts)
 
 
 def asset_name(path: str | os.PathLike[str]) -> str:
@@ -252,4 +263,6 @@ def _from_narrow(
     if labels is not None:
         gathered = np.zeros(len(first), np.int8)
         np.maximum.at(gathered, reading, labels)
-    return Recording(assets, codes[first], ts[first], channels, values, gathered)
+    recording = Recording(assets, codes[first], ts[first], channels, values, gathered)
+    recording.overwritten = int(np.count_nonzero(given) - np.count_nonzero(~np.isnan(values)))
+    return recording

@@ -1,5 +1,6 @@
 """The `tocsin-train` command. PyTorch is imported by the command that needs it, so that help is instant."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -98,6 +99,8 @@ def fit(
 
         fitted = fitting.fit(args, progress)
     figures = fitted.metadata.metrics
+    for note in fitted.notes:
+        typer.echo(f"note: {note}", err=True)
     if fitted.dropped:
         typer.echo(f"left out, for they have no value to learn from: {', '.join(fitted.dropped)}", err=True)
     if precision != fitted.metadata.precision:
@@ -124,6 +127,7 @@ def families() -> None:
 
 def main() -> None:
     """Entry point: errors on purpose are one sentence on stderr and exit code 1."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is unfinished goes
     try:
         app()
     except (TocsinError, OSError) as error:

@@ -20,16 +20,17 @@ from monitor.modelfile import (
     ModelMetadata,
     Name,
     Training,
-    new_version,
-    set_current,
 )
-from training import data, export, report, splits
+from training import checks, data, export, report, splits
 from training.calibrate import calibrate
 from training.models import Family, Shape, family_named
+from training.output import whole_version
 from training.scorer import Scorer, scaling_of
 
 SCORING_CHUNK = 1024  # windows at a time
 LEAST_STEPS = 32  # an epoch
+REPORT_FILE = "report.html"
+UNWRITTEN = "0"  # the version of a model that has no place yet
 PRECISIONS = "single", "half"
 AT_LEAST_ONE = "window", "stride", "hidden", "latent", "epochs", "patience", "batch", "threads"
 
@@ -63,12 +64,13 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What came out: the model file, its report, its metadata, and how many channels were left out."""
+    """What came out: the model file, its report, its metadata, the channels left out, and notes for a person."""
 
     model: Path
     report: Path
     metadata: ModelMetadata
     dropped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -83,6 +85,8 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
 
     progress("load", 0, 1)
     recorded = data.load(args.files, args.asset)
+    notes = tuple(checks.notes_on_times(recorded))
+    checks.check_periods(recorded.histories, args.period_ms)
     period_ms = args.period_ms or data.median_step_ms(recorded.histories)
     parts = splits.split(recorded, period_ms, args.window, args.stride, args.min_observed)
     train = torch.from_numpy(splits.stacked(parts.train))
@@ -113,11 +117,10 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
 
     progress("write", 0, 1)
     directory = args.out / args.name
-    version = new_version(directory)
     metadata = ModelMetadata(
         schema=SCHEMA,
         name=args.name,
-        version=version,
+        version=UNWRITTEN,
         family=args.family,
         channels=describe_channels(parts),
         window=args.window,
@@ -144,12 +147,12 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
         revision=args.revision,
         precision=precision,
     )
-    model_file = directory / version / MODEL_FILE
-    export.write(model, metadata, model_file)
-    report_file = model_file.with_name("report.html")
-    report_file.write_text(report.render(args, metadata, curve, parts.calibration, scores, scorer), encoding="utf-8")
-    set_current(directory, version)
-    return Fitted(model_file, report_file, metadata, parts.dropped)
+    with whole_version(directory) as (version, folder):
+        metadata = msgspec.structs.replace(metadata, version=version)
+        export.write(model, metadata, folder / MODEL_FILE)
+        page = report.render(args, metadata, curve, parts.calibration, scores, scorer)
+        (folder / REPORT_FILE).write_text(page, encoding="utf-8")
+    return Fitted(directory / version / MODEL_FILE, directory / version / REPORT_FILE, metadata, parts.dropped, notes)
 
 
 def check(args: FitArgs) -> None:
