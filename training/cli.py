@@ -3,11 +3,16 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from monitor.errors import TocsinError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.trim import Suspect
 
 EXAMPLE = """Learn what is normal from recorded data, and export a calibrated model.
 
@@ -53,6 +58,9 @@ def fit(
     batch: Annotated[int, typer.Option(help="Most windows in a training step.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Step size of the Adam optimiser.")] = 2e-3,
     min_observed: Annotated[float, typer.Option(help="Share of a window's values that must be there.")] = 0.5,
+    trim: Annotated[
+        float, typer.Option(help="Most of the readings to leave out for not fitting the rest; 0 only lists them.")
+    ] = 0.03,
     accelerator: Annotated[str, typer.Option(help="Lightning's: cpu, gpu, auto.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; more help only where windows are large.")] = 1,
     precision: Annotated[
@@ -82,6 +90,7 @@ def fit(
             stride=stride,
             period_ms=period,
             min_observed=min_observed,
+            trim=trim,
             hidden=hidden,
             latent=latent,
             epochs=epochs,
@@ -112,7 +121,14 @@ def fit(
     typer.echo(
         f"{fitted.model}: {fitted.metadata.family}, {len(fitted.metadata.channels)} channels, "
         f"{figures['windows_train']} windows, held-out loss {figures['loss_calibration']:.4g}, "
-        f"{figures['seconds']:.0f} s; report beside it"
+        f"{told_of(fitted.suspects)}{figures['seconds']:.0f} s; report beside it"
+    )
+
+
+def told_of(suspects: "Sequence[Suspect]") -> str:
+    """How many stretches are suspect and left out, as a part of a sentence."""
+    return (
+        f"{sum(one.trimmed for one in suspects)} of {len(suspects)} suspect stretches left out, " if suspects else ""
     )
 
 

@@ -21,7 +21,7 @@ from monitor.modelfile import (
     Name,
     Training,
 )
-from training import checks, data, export, report, splits
+from training import checks, data, export, report, splits, trim
 from training.calibrate import calibrate
 from training.models import Family, Shape, family_named
 from training.output import whole_version
@@ -30,6 +30,7 @@ from training.scorer import Scorer, scaling_of
 SCORING_CHUNK = 1024  # windows at a time
 LEAST_STEPS = 32  # an epoch
 REPORT_FILE = "report.html"
+SUSPECTS_FILE = "suspects.csv"
 UNWRITTEN = "0"  # the version of a model that has no place yet
 PRECISIONS = "single", "half"
 AT_LEAST_ONE = "window", "stride", "hidden", "latent", "epochs", "patience", "batch", "threads"
@@ -49,6 +50,7 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
     stride: int = 4
     period_ms: int = 0  # 0: the median step of the data
     min_observed: float = 0.5
+    trim: float = 0.03  # of the readings, the most that may be left out for not fitting the rest
     hidden: int = 128
     latent: int = 16
     epochs: int = 40
@@ -64,13 +66,14 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What came out: the model file, its report, its metadata, the channels left out, and notes for a person."""
+    """What came out: model file, report, metadata, channels left out, and what a person should see."""
 
     model: Path
     report: Path
     metadata: ModelMetadata
     dropped: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    suspects: tuple[trim.Suspect, ...]
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -88,7 +91,11 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
     notes = tuple(checks.notes_on_times(recorded))
     checks.check_periods(recorded.histories, args.period_ms)
     period_ms = args.period_ms or data.median_step_ms(recorded.histories)
-    parts = splits.split(recorded, period_ms, args.window, args.stride, args.min_observed)
+    grid = period_ms, args.window, args.stride, args.min_observed
+    with cpu_threads(args.threads):
+        suspects = trim.find_suspects(recorded, *grid, args.trim)
+    fitting = trim.without(recorded, suspects)
+    parts = splits.split(fitting, *grid)
     train = torch.from_numpy(splits.stacked(parts.train))
     validation = torch.from_numpy(splits.stacked(parts.validation))
     held_out = splits.stacked(parts.calibration)
@@ -141,6 +148,8 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
             "effective_n": round(calibration.effective_n, 1),
             "parameters": sum(weight.numel() for weight in scorer.network.state_dict().values()),
             "dropped_channels": list(parts.dropped),
+            "suspects": len(suspects),
+            "readings_left_out": recorded.rows - fitting.rows,
             **about_half,
         },
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -150,9 +159,12 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
     with whole_version(directory) as (version, folder):
         metadata = msgspec.structs.replace(metadata, version=version)
         export.write(model, metadata, folder / MODEL_FILE)
-        page = report.render(args, metadata, curve, parts.calibration, scores, scorer)
+        page = report.render(args, metadata, curve, parts.calibration, scores, scorer, suspects)
         (folder / REPORT_FILE).write_text(page, encoding="utf-8")
-    return Fitted(directory / version / MODEL_FILE, directory / version / REPORT_FILE, metadata, parts.dropped, notes)
+        if suspects:
+            (folder / SUSPECTS_FILE).write_text(trim.table(suspects), encoding="utf-8", newline="")
+    place = directory / version
+    return Fitted(place / MODEL_FILE, place / REPORT_FILE, metadata, parts.dropped, notes, tuple(suspects))
 
 
 def check(args: FitArgs) -> None:
@@ -164,6 +176,8 @@ def check(args: FitArgs) -> None:
         raise InvalidConfiguration(f"period_ms: {args.period_ms} is below 0")
     if not 0 <= args.min_observed <= 1:
         raise InvalidConfiguration(f"min_observed: {args.min_observed} is not between 0 and 1")
+    if not 0 <= args.trim < 0.5:
+        raise InvalidConfiguration(f"trim: {args.trim} is not between 0 and 0.5")
     if not args.learning_rate > 0:
         raise InvalidConfiguration(f"learning_rate: {args.learning_rate} is not above 0")
     if args.precision not in PRECISIONS:

@@ -14,9 +14,11 @@ from monitor.modelfile import ModelMetadata
 from training import plots
 from training.scorer import Scorer
 from training.splits import Part
+from training.trim import Suspect, rfc3339
 
 BUDGETS_PER_DAY = 0.1, 1.0  # false alarms for which the report shows the limit
 CHANNELS_SHOWN = 6
+SUSPECTS_SHOWN = 20
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #fff; margin: 2.5rem auto;
@@ -39,6 +41,7 @@ def render(
     held_out: Sequence[Part],
     scores: Sequence[NDArray[np.float64]],
     scorer: Scorer,
+    suspects: Sequence[Suspect] = (),
 ) -> str:
     """The page as HTML; `scores` are those of the `held_out` windows, asset by asset."""
     title = f"{metadata.name} {metadata.version}"
@@ -69,6 +72,7 @@ def render(
         "<p>What was seen (line) and what the model expected (dashes), for the held-out windows with the "
         f"lowest, the median and the highest score; the {CHANNELS_SHOWN} channels that added most to each score.</p>",
         *_reconstructions(metadata, held_out, together, scorer),
+        _suspects(suspects),
         _table("Data", _data(metadata)),
         _channels(metadata, scorer),
     ]
@@ -103,6 +107,28 @@ def _reconstructions(
             windows[index][:, chosen],
             expected[0].numpy()[:, chosen],
         )
+
+
+def _suspects(suspects: Sequence[Suspect]) -> str:
+    """Stretches of the data that a person should look at, those that were left out first."""
+    if not suspects:
+        return ""
+    rows = [
+        f"<tr><td>{_text(one.asset)}<td>{rfc3339(one.start)}<td>{rfc3339(one.end)}<td class=number>{one.score:.3g}"
+        f"<td>{_text(', '.join(one.channels))}<td>{_text(one.verdict)}"
+        for one in suspects[:SUSPECTS_SHOWN]
+    ]
+    head = "".join(f"<th>{word}" for word in ("asset", "from", "to", "deviations", "channels", "verdict"))
+    more = (
+        f" The first {SUSPECTS_SHOWN} of {len(suspects)}; all are in suspects.csv."
+        if suspects[SUSPECTS_SHOWN:]
+        else ""
+    )
+    return (
+        "<h2>Suspect stretches</h2><p>Data that principal components of all other times do not explain. What "
+        f"was left out is worth a look: it may be a fault, or a way of working seen only once.{more}</p>"
+        f"<table><tr>{head}{''.join(rows)}</table>"
+    )
 
 
 def _figures(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:

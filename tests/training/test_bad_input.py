@@ -180,11 +180,16 @@ def test_a_full_disk_leaves_nothing_and_the_model_in_service(fitting: Fit, tmp_p
     assert current_version(directory) == "1"
 
 
-def test_an_interruption_leaves_nothing_but_what_was_there(tmp_path: Path) -> None:
-    (tmp_path / "mine").touch()
-    with pytest.raises(KeyboardInterrupt), whole_version(tmp_path / "models" / "pump") as (_, folder):
+def interrupted(directory: Path) -> None:
+    with whole_version(directory) as (_, folder):
         (folder / "model.onnx").write_bytes(b"half")
         raise KeyboardInterrupt
+
+
+def test_an_interruption_leaves_nothing_but_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "models" / "pump")
     assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
 
 
