@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -155,11 +156,12 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         revision=args.revision,
         precision=precision,
+        arguments=describe_arguments(args),
     )
     with whole_version(directory) as (version, folder):
         metadata = msgspec.structs.replace(metadata, version=version)
         export.write(model, metadata, folder / MODEL_FILE)
-        page = report.render(args, metadata, curve, parts.calibration, scores, scorer, suspects)
+        page = report.render(metadata, curve, parts.calibration, scores, scorer, suspects)
         (folder / REPORT_FILE).write_text(page, encoding="utf-8")
         if suspects:
             (folder / SUSPECTS_FILE).write_text(trim.table(suspects), encoding="utf-8", newline="")
@@ -236,6 +238,13 @@ def describe_channels(parts: splits.Splits) -> tuple[Channel, ...]:
         Channel(name, low=float(low), high=float(high))
         for name, low, high in zip(parts.channels, lows, highs, strict=True)
     )
+
+
+def describe_arguments(args: FitArgs) -> dict[str, Any]:
+    """Arguments by name as JSON has them; of the files their names only, and no folder, for a model travels."""
+    arguments = msgspec.structs.asdict(args)
+    del arguments["out"]
+    return arguments | {"files": [path.name for path in args.files]}
 
 
 def describe_data(recorded: data.DataSet) -> Training:

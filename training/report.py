@@ -4,7 +4,6 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,7 +34,6 @@ svg { max-width: 100%; height: auto; }
 
 
 def render(
-    args: msgspec.Struct,
     metadata: ModelMetadata,
     curve: Sequence[tuple[float, float]],
     held_out: Sequence[Part],
@@ -56,7 +54,7 @@ def render(
         f"made {_text(metadata.created)}</p>",
         "<div class=pair>",
         _table("Figures", _figures(metadata)),
-        _table("Arguments", _arguments(args)),
+        _table("Arguments", _arguments(metadata)),
         "</div>",
         "<h2>Loss</h2>",
         _loss(curve),
@@ -142,13 +140,9 @@ def _figures(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
     )
 
 
-def _arguments(args: msgspec.Struct) -> Iterable[tuple[str, Any]]:
-    """Arguments by name; of the files their names only, for a report travels."""
-    for name, value in msgspec.structs.asdict(args).items():
-        if name == "files":
-            value = ", ".join(path.name for path in value)
-        if name != "out":
-            yield name.replace("_", " "), value
+def _arguments(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
+    """Arguments of the fit by name."""
+    return ((name.replace("_", " "), value) for name, value in metadata.arguments.items())
 
 
 def _data(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
