@@ -84,7 +84,8 @@ def _apart(ends: NDArray[np.int64], inside: NDArray[np.bool_], length_ns: int) -
     if not inside.any():
         return ~inside
     first, last = ends[inside][[0, -1]]
-    return (ends <= first - length_ns) | (ends - length_ns >= last)
+    apart: NDArray[np.bool_] = (ends <= first - length_ns) | (ends - length_ns >= last)
+    return apart
 
 
 def _evenly(groups: Sequence[NDArray[np.float32]], most: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ The files are those of `monitor.datafiles`: Parquet or CSV, wide or narrow, with
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,29 +48,45 @@ class DataSet:
         return sum(len(history.ts) for history in self.histories)
 
 
-def load(paths: Sequence[Path], asset: str = "") -> DataSet:
+def load(paths: Sequence[Path], asset: str = "", assets: Collection[str] = ()) -> DataSet:
     """Read files into one data set; raises InvalidData with the file and the column.
 
     `asset` names the asset of files that have no such column (else the path does), and picks one asset out of
-    files that have it. A channel that a file lacks is missing there; so is an infinite value, which says
-    nothing of a sensor.
+    files that have it; `assets` are those to keep, all by default, with the channels that they have. A channel
+    that a file lacks is missing there; so is an infinite value, which says nothing of a sensor.
     """
-    if not paths:
-        raise InvalidData("no data file was given")
-    for path in paths:
-        if not path.is_file():
-            raise InvalidData(f"{path}: no such file")
+    check_files(paths)
     recording = merge_recordings([read_recording(path, asset or None, NOT_CHANNELS) for path in paths])
     if asset and asset not in recording.assets:
         raise InvalidData(f"there is no asset '{asset}', only {', '.join(sorted(recording.assets))}")
     values = np.where(np.isfinite(recording.values), recording.values, np.float32(np.nan))
     histories = []
-    for name in [asset] if asset else sorted(recording.assets):
+    for name in [asset] if asset else sorted(set(assets or recording.assets) & set(recording.assets)):
         mine = recording.asset == recording.assets.index(name)
         histories.append(History(name, recording.ts[mine], values[mine]))
-    return DataSet(
+    data = DataSet(
         tuple(recording.channels), tuple(histories), digest(paths), recording.backwards, recording.overwritten
     )
+    return _with_values(data) if assets else data
+
+
+def check_files(paths: Sequence[Path]) -> None:
+    """Refuse no file, and files that are not there."""
+    if not paths:
+        raise InvalidData("no data file was given")
+    for path in paths:
+        if not path.is_file():
+            raise InvalidData(f"{path}: no such file")
+
+
+def _with_values(data: DataSet) -> DataSet:
+    """The data without the channels that have no value; as it is where none has any."""
+    known = [
+        name
+        for number, name in enumerate(data.channels)
+        if any((~np.isnan(history.values[:, number])).any() for history in data.histories)
+    ]
+    return with_channels(data, known, "the data") if known else data
 
 
 def with_channels(data: DataSet, wanted: Sequence[str], model: str) -> DataSet:

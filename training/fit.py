@@ -47,6 +47,7 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
     out: Path = Path("models")
     family: str = "dense"
     asset: str = ""
+    assets: tuple[str, ...] = ()  # to keep of those in the files; all where empty
     window: int = 16
     stride: int = 4
     period_ms: int = 0  # 0: the median step of the data
@@ -88,7 +89,7 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
     family = family_named(args.family)
 
     progress("load", 0, 1)
-    recorded = data.load(args.files, args.asset)
+    recorded = data.load(args.files, args.asset, args.assets)
     notes = tuple(checks.notes_on_times(recorded))
     checks.check_periods(recorded.histories, args.period_ms)
     period_ms = args.period_ms or data.median_step_ms(recorded.histories)

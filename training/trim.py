@@ -204,7 +204,7 @@ def _seen_again(run: _Run, profiles: Sequence[Floats], far: Sequence[Doubles], t
     count = run.last - run.first + 1
     others = []
     for number, (profile, deviation) in enumerate(zip(profiles, far, strict=True)):
-        suspect = (deviation[:, channels] > FAR / 2).any(axis=1)
+        suspect = np.asarray((deviation[:, channels] > FAR / 2).any(axis=1))
         if number == run.part:
             suspect[max(run.first - count - together, 0) : run.last + count + together + 1] = False
         others.append(profile[suspect][:, :, channels])
