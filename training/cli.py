@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitor.errors import InvalidConfiguration, TocsinError
+from monitor.errors import InvalidConfiguration, InvalidData, TocsinError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,6 +81,7 @@ def fit(
         int, typer.Option(help="Processes for many models.", min=0, show_default="one for each core")
     ] = 0,
     ray: Annotated[str, typer.Option(help="Address of a Ray cluster for many models, or auto, or local.")] = "",
+    mlflow: Annotated[str, typer.Option(metavar="URI", help="MLflow server or store to log each fit to.")] = "",
 ) -> None:
     """Fit and export one model or many, with a progress bar."""
     from rich.console import Console
@@ -92,6 +93,7 @@ def fit(
     with bar:
         task = bar.add_task("import PyTorch", total=None)
         from training import fit as fitting
+        from training import tracking
 
         args = fitting.FitArgs(
             files=tuple(files),
@@ -119,18 +121,24 @@ def fit(
         def progress(stage: str, done: int, total: int) -> None:
             bar.update(task, description=stage, completed=done, total=total if total > 1 else None)
 
+        store = tracking.client(mlflow) if mlflow else None
         many = bool(types) or per != "all"
         outcomes = _outcomes(args, types or [], per, jobs, ray, progress) if many else _outcome(args, progress)
         count = failed = 0
         for outcome in outcomes:
             count += 1
-            if outcome.fitted is None:
-                failed += 1
-                print(f"tocsin-train: {outcome.name}: {outcome.error}", file=sys.stderr)
-            else:
+            try:
+                if outcome.fitted is None:
+                    raise InvalidData(outcome.error)
                 tell(outcome.fitted, precision, f"{outcome.name}: " if many else "")
+                if store:
+                    tracking.log(store, mlflow, outcome.fitted)
+            except TocsinError as error:  # the others go on
+                failed += 1
+                print(f"tocsin-train: {outcome.name}: {error}", file=sys.stderr)
+    if failed and many:
+        print(f"tocsin-train: {failed} of {count} models could not be fitted or logged", file=sys.stderr)
     if failed:
-        print(f"tocsin-train: {failed} of {count} models could not be fitted", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
@@ -15,6 +16,7 @@ import msgspec
 from monitor.errors import InvalidConfiguration, TocsinError
 from training.fit import FitArgs, Fitted, fit
 
+CONNECT_S = 5.0
 THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 GONE = "its process ended without a word; it may have been out of memory: fewer --jobs need less"
 
@@ -60,12 +62,14 @@ def on_ray(fits: Sequence[FitArgs], address: str) -> Iterator[Outcome]:
     Its machines must see the data and the models' folder under the same paths. Raises InvalidConfiguration where
     Ray is missing or does not answer.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about a plant goes where nobody sent it
     try:
         import ray
     except ImportError:
         raise InvalidConfiguration(
             "ray: the package is missing; install it with: pip install 'tocsin[ray]'"
         ) from None
+    _check_answers(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -82,6 +86,17 @@ def on_ray(fits: Sequence[FitArgs], address: str) -> Iterator[Outcome]:
                 yield Outcome(name, error=f"Ray: {str(error).splitlines()[0]}")
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuse HOST:PORT where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InvalidConfiguration(f"ray: no cluster answers at '{address}': {error}") from None
 
 
 def _pooled(fits: Sequence[FitArgs], jobs: int) -> Iterator[Outcome]:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from training import cli
 from training.data import load
 from training.fit import FitArgs
 from training.groups import assets_of, by_asset, by_type, fits
-from training.many import GONE, in_processes
+from training.many import GONE, in_processes, on_ray
 
 ROWS = 900
 Command = Callable[..., tuple[int, str, str]]
@@ -123,7 +124,7 @@ def test_one_model_for_each_type_and_a_fit_that_fails_is_told_while_the_others_g
     assert out.startswith(f"{tmp_path / 'models' / 'north-pump' / '1' / 'model.onnx'}: pca, 1 channels")
     first, last = err.splitlines()
     assert first.startswith("tocsin-train: north-fan: only ")
-    assert last == "tocsin-train: 1 of 2 models could not be fitted"
+    assert last == "tocsin-train: 1 of 2 models could not be fitted or logged"
     assert load_model(tmp_path / "models" / "north-pump", "cpu").metadata.training.assets == ("pump-1", "pump-2")
     assert not (tmp_path / "models" / "north-fan").exists()
 
@@ -149,3 +150,20 @@ def test_a_process_that_dies_costs_only_its_own_fit(plant: Path, tmp_path: Path)
     deadly = _Deadly(**msgspec.structs.asdict(second))
     outcomes = {one.name: one.error for one in in_processes([first, deadly, third], 2)}
     assert outcomes == {first.name: "", second.name: GONE, third.name: ""}
+
+
+def test_without_ray_the_sentence_says_how_to_get_it(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as Python marks what is not to be imported
+    with pytest.raises(InvalidConfiguration, match=r"pip install 'tocsin\[ray\]'"):
+        next(on_ray([FitArgs(files=(plant,), name="p")], "local"))
+
+
+@pytest.mark.slow
+def test_ray_fits_what_processes_fit(plant: Path, tmp_path: Path) -> None:
+    if find_spec("ray") is None:
+        pytest.skip("Ray is missing: pip install 'tocsin[ray]'")
+    args = FitArgs(files=(plant,), name="", out=tmp_path / "models", family="pca")
+    jobs = fits(args, by_asset({"pump-1", "pump-2"}), assets_of([plant]))
+    outcomes = list(on_ray([*jobs, msgspec.structs.replace(args, name="bad", window=0)], "local"))
+    assert {one.name: one.error for one in outcomes} == {"pump-1": "", "pump-2": "", "bad": "window: 0 is below 1"}
+    assert all(one.fitted.model.is_file() for one in outcomes if one.fitted)
