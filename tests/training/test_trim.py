@@ -52,7 +52,7 @@ def test_clean_data_stays_whole(seed: int) -> None:
     assert trimmed(suspects(plant(seed))) == []
 
 
-@pytest.mark.parametrize("at", [60, 1500, 3940])
+@pytest.mark.parametrize("at", [60, 1500, 3000])
 def test_a_fault_is_left_out_with_its_time_and_its_channel(at: int) -> None:
     values = plant()
     values[at : at + 30, 1] += 200  # four deviations
@@ -62,6 +62,14 @@ def test_a_fault_is_left_out_with_its_time_and_its_channel(at: int) -> None:
     assert (at + 30) * SECOND <= one.end <= (at + 30 + 32) * SECOND
     assert one.channels[0] == "x"
     assert len(without(data, [one]).histories[0].ts) >= 0.97 * ROWS
+
+
+def test_of_the_newest_part_no_more_than_its_own_share_is_left_out() -> None:
+    values = plant()
+    values[3600:3630, 1] += 200
+    (kept,), (left_out,) = suspects(values, 0.03), suspects(values, 0.09)
+    assert (kept.start, kept.verdict) == (left_out.start, LONG)
+    assert left_out.trimmed
 
 
 def test_a_broken_correlation_is_found_though_every_value_is_usual() -> None:
