@@ -243,9 +243,9 @@ def describe_channels(parts: splits.Splits) -> tuple[Channel, ...]:
 
 def describe_arguments(args: FitArgs) -> dict[str, Any]:
     """Arguments by name as JSON has them; of the files their names only, and no folder, for a model travels."""
-    arguments = msgspec.structs.asdict(args)
+    arguments = msgspec.structs.asdict(args) | {"files": [path.name for path in args.files]}
     del arguments["out"]
-    return arguments | {"files": [path.name for path in args.files]}
+    return dict(msgspec.json.decode(msgspec.json.encode(arguments)))
 
 
 def describe_data(recorded: data.DataSet) -> Training:

@@ -111,8 +111,7 @@ def find_suspects(
         verdict = _verdict(run, runs, parts, profiles, far, together, long, beyond)
         if verdict == LEFT_OUT:
             left = {which: rest - readings * (not which or newest) for which, rest in left.items()}
-        order = np.argsort(-run.far, kind="stable")[:MOST_CHANNELS]
-        names = tuple(data.channels[channel] for channel in order if run.far[channel] > FAR / 2)
+        names = _leading(run, data.channels)
         suspects.append(Suspect(part.asset, start, end, round(float(run.far.max()), 2), names, verdict))
     return sorted(suspects, key=lambda one: not one.trimmed)
 
@@ -155,6 +154,12 @@ def rfc3339(ns: int) -> str:
 def _quoted(cell: str) -> str:
     """A CSV cell (RFC 4180)."""
     return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\n\r') else cell
+
+
+def _leading(run: _Run, channels: Sequence[str]) -> tuple[str, ...]:
+    """Names of the channels that stand out, the farthest first."""
+    order = np.argsort(-run.far, kind="stable")[:MOST_CHANNELS]
+    return tuple(channels[channel] for channel in order if run.far[channel] > FAR / 2)
 
 
 def _verdict(
