@@ -22,6 +22,7 @@ from monitor.recording import Recording, labelled_intervals, merge_recordings
 __all__ = [
     "Recording",
     "asset_name",
+    "assets_in",
     "labelled_intervals",
     "merge_recordings",
     "read_recording",
@@ -68,7 +69,24 @@ def read_recording(
             raise InvalidData(f"{file}: there is no column with a channel's values.")
         values = np.stack([_numbers(file, table, name) for name in channels], axis=1)
         recording = Recording(assets, codes, ts, channels, values, labels)
-    return recording.take(np.argsort(recording.ts, kind="stable"))
+    overwritten = recording.overwritten
+    recording = recording.take(np.argsort(recording.ts, kind="stable"))
+    recording.backwards, recording.overwritten = _backwards(codes, ts), overwritten
+    return recording
+
+
+def _backwards(codes: NDArray[np.int32], ts: NDArray[np.int64]) -> int:
+    """How many rows stand after a row of the same asset with a later time."""
+    order = np.argsort(codes, kind="stable")  # asset by asset, each as it stands in the file
+    edges = np.flatnonzero(np.diff(codes[order])) + 1
+    parts = np.split(ts[order], edges)
+    return sum(int(np.count_nonzero(part < np.maximum.accumulate(part))) for part in parts)
+
+
+def assets_in(path: str | os.PathLike[str], asset: str | None = None) -> list[str]:
+    """The assets of a file, as `read_recording` names them; of a Parquet file only that column is read."""
+    file = Path(path)
+    return _assets(file, _read_table(file, ("asset",)), asset or asset_name(file))[0]
 
 
 def asset_name(path: str | os.PathLike[str]) -> str:
@@ -121,15 +139,19 @@ def _record_batch(recording: Recording) -> pa.RecordBatch:
 # ------------------------------------------------------------------------------------------------- reading
 
 
-def _read_table(file: Path) -> pa.Table:
-    readers: dict[str, Callable[[Path], pa.Table]] = {".parquet": _read_parquet, ".csv": _read_csv}
+def _read_table(file: Path, only: Sequence[str] | None = None) -> pa.Table:
+    """The table; of a Parquet file the columns of `only` that it has."""
+    readers: dict[str, Callable[[Path, Sequence[str] | None], pa.Table]] = {
+        ".parquet": _read_parquet,
+        ".csv": _read_csv,
+    }
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise InvalidData(f"{file}: only .parquet and .csv files can be read.")
     try:
         if file.stat().st_size == 0:
             raise InvalidData(f"{file}: the file is empty.")
-        return reader(file)
+        return reader(file, only)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         kind = "Parquet" if reader is _read_parquet else "CSV"
         detail = str(error).splitlines()[0].rstrip(".")
@@ -138,11 +160,12 @@ def _read_table(file: Path) -> pa.Table:
         raise InvalidData(f"{file}: {error.strerror or error}.") from None
 
 
-def _read_parquet(file: Path) -> pa.Table:
-    return pq.read_table(file, partitioning=None)  # a folder called site=3 is no channel
+def _read_parquet(file: Path, only: Sequence[str] | None) -> pa.Table:
+    columns = None if only is None else [name for name in only if name in pq.read_schema(file).names]
+    return pq.read_table(file, columns=columns, partitioning=None)  # a folder called site=3 is no channel
 
 
-def _read_csv(file: Path) -> pa.Table:
+def _read_csv(file: Path, only: Sequence[str] | None) -> pa.Table:
     with file.open(encoding="utf-8-sig") as lines:
         header = lines.readline()
     delimiter = max(",;\t", key=header.count)
@@ -252,4 +275,6 @@ def _from_narrow(
     if labels is not None:
         gathered = np.zeros(len(first), np.int8)
         np.maximum.at(gathered, reading, labels)
-    return Recording(assets, codes[first], ts[first], channels, values, gathered)
+    recording = Recording(assets, codes[first], ts[first], channels, values, gathered)
+    recording.overwritten = int(np.count_nonzero(given) - np.count_nonzero(~np.isnan(values)))
+    return recording

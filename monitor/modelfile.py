@@ -89,6 +89,7 @@ class ModelMetadata(Struct, frozen=True):
     created: str
     revision: str = ""
     precision: str = "single"  # of the network's weights and arithmetic, or "half"; scores are in single always
+    arguments: dict[str, Any] = {}  # of the fit, by name; files without their folders
 
     @property
     def channel_names(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ class Recording:
 
     assets: names; asset: (N,) int32 index into them; ts: (N,) int64 ns; channels: C names;
     values: (N, C) float32, NaN for none; labels: (N,) int8, 1 in an anomaly, or None where nobody labelled.
+    backwards: readings that stood after a later one of their asset, before they were sorted; overwritten: values
+    that lost to another of the same asset, channel and time, where each row holds one value.
     """
 
     assets: list[str]
@@ -24,6 +26,8 @@ class Recording:
     channels: list[str]
     values: NDArray[np.float32]
     labels: NDArray[np.int8] | None = None
+    backwards: int = 0
+    overwritten: int = 0
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -58,7 +62,10 @@ def merge_recordings(recordings: Sequence[Recording]) -> Recording:
         values=values,
         labels=None if nobody_labelled else np.concatenate(labels),
     )
-    return merged.take(np.argsort(merged.ts, kind="stable"))
+    merged = merged.take(np.argsort(merged.ts, kind="stable"))
+    merged.backwards = sum(part.backwards for part in recordings)
+    merged.overwritten = sum(part.overwritten for part in recordings)
+    return merged
 
 
 def labelled_intervals(recording: Recording) -> list[tuple[str, int, int]]:

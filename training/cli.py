@@ -1,12 +1,21 @@
 """The `tocsin-train` command. PyTorch is imported by the command that needs it, so that help is instant."""
 
+import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitor.errors import TocsinError
+from monitor.errors import InvalidConfiguration, InvalidData, TocsinError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from training.fit import FitArgs, Fitted, Progress
+    from training.many import Outcome
+    from training.trim import Suspect
 
 EXAMPLE = """Learn what is normal from recorded data, and export a calibrated model.
 
@@ -52,14 +61,29 @@ def fit(
     batch: Annotated[int, typer.Option(help="Most windows in a training step.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Step size of the Adam optimiser.")] = 2e-3,
     min_observed: Annotated[float, typer.Option(help="Share of a window's values that must be there.")] = 0.5,
+    trim: Annotated[
+        float, typer.Option(help="Most of the readings to leave out for not fitting the rest; 0 only lists them.")
+    ] = 0.03,
     accelerator: Annotated[str, typer.Option(help="Lightning's: cpu, gpu, auto.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; more help only where windows are large.")] = 1,
     precision: Annotated[
         str, typer.Option(help="single, or half: half the weights' size, kept only if the scores stay what they are.")
     ] = "single",
     revision: Annotated[str, typer.Option(help="Any text to keep in the model, such as a commit.")] = "",
+    per: Annotated[
+        str, typer.Option(help="One model for 'all' assets, for each 'asset', or for each 'type'.")
+    ] = "all",
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="GLOB", help="A type of assets, 'pump-*' or 'pumps=p*'; may be repeated."),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(help="Processes for many models.", min=0, show_default="one for each core")
+    ] = 0,
+    ray: Annotated[str, typer.Option(help="Address of a Ray cluster for many models, or auto, or local.")] = "",
+    mlflow: Annotated[str, typer.Option(metavar="URI", help="MLflow server or store to log each fit to.")] = "",
 ) -> None:
-    """Fit and export one model, with a progress bar."""
+    """Fit and export one model or many, with a progress bar."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -68,12 +92,12 @@ def fit(
     bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
     with bar:
         task = bar.add_task("import PyTorch", total=None)
-        from monitor.datafiles import asset_name
         from training import fit as fitting
+        from training import tracking
 
         args = fitting.FitArgs(
             files=tuple(files),
-            name=name or asset or asset_name(files[0]),
+            name=name,
             out=out,
             family=family,
             asset=asset,
@@ -81,6 +105,7 @@ def fit(
             stride=stride,
             period_ms=period,
             min_observed=min_observed,
+            trim=trim,
             hidden=hidden,
             latent=latent,
             epochs=epochs,
@@ -96,20 +121,81 @@ def fit(
         def progress(stage: str, done: int, total: int) -> None:
             bar.update(task, description=stage, completed=done, total=total if total > 1 else None)
 
-        fitted = fitting.fit(args, progress)
-    figures = fitted.metadata.metrics
+        store = tracking.client(mlflow) if mlflow else None
+        many = bool(types) or per != "all"
+        outcomes = _outcomes(args, types or [], per, jobs, ray, progress) if many else _outcome(args, progress)
+        count = failed = 0
+        for outcome in outcomes:
+            count += 1
+            try:
+                if outcome.fitted is None:
+                    raise InvalidData(outcome.error)
+                tell(outcome.fitted, precision, f"{outcome.name}: " if many else "")
+                if store:
+                    tracking.log(store, mlflow, outcome.fitted)
+            except TocsinError as error:  # the others go on
+                failed += 1
+                print(f"tocsin-train: {outcome.name}: {error}", file=sys.stderr)
+    if failed and many:
+        print(f"tocsin-train: {failed} of {count} models could not be fitted or logged", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _outcome(args: "FitArgs", progress: "Progress") -> "Iterator[Outcome]":
+    """The one model of all files."""
+    import msgspec
+
+    from monitor.datafiles import asset_name
+    from training.fit import fit
+    from training.many import Outcome
+
+    name = args.name or args.asset or asset_name(args.files[0])
+    yield Outcome(name, fit(msgspec.structs.replace(args, name=name), progress))
+
+
+def _outcomes(
+    args: "FitArgs", types: "Sequence[str]", per: str, jobs: int, ray: str, progress: "Progress"
+) -> "Iterator[Outcome]":
+    """A model for each asset or type, as they are done."""
+    from training import groups, many
+
+    if per not in groups.PER or (per == "type" and not types) or (per == "asset" and types):
+        raise InvalidConfiguration("per: it is all, asset, or type with at least one --type")
+    where = groups.assets_of(args.files, args.asset)
+    assets = set().union(*where.values())
+    fits = groups.fits(args, groups.by_type(assets, types) if types else groups.by_asset(assets), where)
+    progress("fit", 0, len(fits))
+    outcomes = many.on_ray(fits, ray) if ray else many.in_processes(fits, jobs or os.cpu_count() or 1)
+    for done, outcome in enumerate(outcomes, 1):
+        progress(f"fit {done}/{len(fits)}", done, len(fits))
+        yield outcome
+
+
+def tell(fitted: "Fitted", precision: str, before: str) -> None:
+    """Say what came out: notes on stderr, the model on stdout."""
+    metadata, figures = fitted.metadata, fitted.metadata.metrics
+    for note in fitted.notes:
+        typer.echo(f"{before}note: {note}", err=True)
     if fitted.dropped:
-        typer.echo(f"left out, for they have no value to learn from: {', '.join(fitted.dropped)}", err=True)
-    if precision != fitted.metadata.precision:
+        typer.echo(f"{before}left out, for they have no value to learn from: {', '.join(fitted.dropped)}", err=True)
+    if precision != metadata.precision:
         typer.echo(
-            f"half precision was not kept, for it changes a score by {figures['half_differs_by']:.1e} of its value: "
-            "the file is in single precision",
+            f"{before}half precision was not kept, for it changes a score by {figures['half_differs_by']:.1e} of its "
+            "value: the file is in single precision",
             err=True,
         )
     typer.echo(
-        f"{fitted.model}: {fitted.metadata.family}, {len(fitted.metadata.channels)} channels, "
+        f"{fitted.model}: {metadata.family}, {len(metadata.channels)} channels, "
         f"{figures['windows_train']} windows, held-out loss {figures['loss_calibration']:.4g}, "
-        f"{figures['seconds']:.0f} s; report beside it"
+        f"{told_of(fitted.suspects)}{figures['seconds']:.0f} s; report beside it"
+    )
+
+
+def told_of(suspects: "Sequence[Suspect]") -> str:
+    """How many stretches are suspect and left out, as a part of a sentence."""
+    return (
+        f"{sum(one.trimmed for one in suspects)} of {len(suspects)} suspect stretches left out, " if suspects else ""
     )
 
 
@@ -124,6 +210,7 @@ def families() -> None:
 
 def main() -> None:
     """Entry point: errors on purpose are one sentence on stderr and exit code 1."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is unfinished goes
     try:
         app()
     except (TocsinError, OSError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,16 +21,18 @@ from monitor.modelfile import (
     ModelMetadata,
     Name,
     Training,
-    new_version,
-    set_current,
 )
-from training import data, export, report, splits
+from training import checks, data, export, report, splits, trim
 from training.calibrate import calibrate
 from training.models import Family, Shape, family_named
+from training.output import whole_version
 from training.scorer import Scorer, scaling_of
 
 SCORING_CHUNK = 1024  # windows at a time
 LEAST_STEPS = 32  # an epoch
+REPORT_FILE = "report.html"
+SUSPECTS_FILE = "suspects.csv"
+UNWRITTEN = "0"  # the version of a model that has no place yet
 PRECISIONS = "single", "half"
 AT_LEAST_ONE = "window", "stride", "hidden", "latent", "epochs", "patience", "batch", "threads"
 
@@ -44,10 +47,12 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
     out: Path = Path("models")
     family: str = "dense"
     asset: str = ""
+    assets: tuple[str, ...] = ()  # to keep of those in the files; all where empty
     window: int = 16
     stride: int = 4
     period_ms: int = 0  # 0: the median step of the data
     min_observed: float = 0.5
+    trim: float = 0.03  # of the readings, the most that may be left out for not fitting the rest
     hidden: int = 128
     latent: int = 16
     epochs: int = 40
@@ -63,12 +68,14 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What came out: the model file, its report, its metadata, and how many channels were left out."""
+    """What came out: model file, report, metadata, channels left out, and what a person should see."""
 
     model: Path
     report: Path
     metadata: ModelMetadata
     dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+    suspects: tuple[trim.Suspect, ...]
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -82,9 +89,15 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
     family = family_named(args.family)
 
     progress("load", 0, 1)
-    recorded = data.load(args.files, args.asset)
+    recorded = data.load(args.files, args.asset, args.assets)
+    notes = tuple(checks.notes_on_times(recorded))
+    checks.check_periods(recorded.histories, args.period_ms)
     period_ms = args.period_ms or data.median_step_ms(recorded.histories)
-    parts = splits.split(recorded, period_ms, args.window, args.stride, args.min_observed)
+    grid = period_ms, args.window, args.stride, args.min_observed
+    with cpu_threads(args.threads):
+        suspects = trim.find_suspects(recorded, *grid, args.trim)
+    fitting = trim.without(recorded, suspects)
+    parts = splits.split(fitting, *grid)
     train = torch.from_numpy(splits.stacked(parts.train))
     validation = torch.from_numpy(splits.stacked(parts.validation))
     held_out = splits.stacked(parts.calibration)
@@ -113,11 +126,10 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
 
     progress("write", 0, 1)
     directory = args.out / args.name
-    version = new_version(directory)
     metadata = ModelMetadata(
         schema=SCHEMA,
         name=args.name,
-        version=version,
+        version=UNWRITTEN,
         family=args.family,
         channels=describe_channels(parts),
         window=args.window,
@@ -138,18 +150,24 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
             "effective_n": round(calibration.effective_n, 1),
             "parameters": sum(weight.numel() for weight in scorer.network.state_dict().values()),
             "dropped_channels": list(parts.dropped),
+            "suspects": len(suspects),
+            "readings_left_out": recorded.rows - fitting.rows,
             **about_half,
         },
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         revision=args.revision,
         precision=precision,
+        arguments=describe_arguments(args),
     )
-    model_file = directory / version / MODEL_FILE
-    export.write(model, metadata, model_file)
-    report_file = model_file.with_name("report.html")
-    report_file.write_text(report.render(args, metadata, curve, parts.calibration, scores, scorer), encoding="utf-8")
-    set_current(directory, version)
-    return Fitted(model_file, report_file, metadata, parts.dropped)
+    with whole_version(directory) as (version, folder):
+        metadata = msgspec.structs.replace(metadata, version=version)
+        export.write(model, metadata, folder / MODEL_FILE)
+        page = report.render(metadata, curve, parts.calibration, scores, scorer, suspects)
+        (folder / REPORT_FILE).write_text(page, encoding="utf-8")
+        if suspects:
+            (folder / SUSPECTS_FILE).write_text(trim.table(suspects), encoding="utf-8", newline="")
+    place = directory / version
+    return Fitted(place / MODEL_FILE, place / REPORT_FILE, metadata, parts.dropped, notes, tuple(suspects))
 
 
 def check(args: FitArgs) -> None:
@@ -161,6 +179,8 @@ def check(args: FitArgs) -> None:
         raise InvalidConfiguration(f"period_ms: {args.period_ms} is below 0")
     if not 0 <= args.min_observed <= 1:
         raise InvalidConfiguration(f"min_observed: {args.min_observed} is not between 0 and 1")
+    if not 0 <= args.trim < 0.5:
+        raise InvalidConfiguration(f"trim: {args.trim} is not between 0 and 0.5")
     if not args.learning_rate > 0:
         raise InvalidConfiguration(f"learning_rate: {args.learning_rate} is not above 0")
     if args.precision not in PRECISIONS:
@@ -218,6 +238,13 @@ def describe_channels(parts: splits.Splits) -> tuple[Channel, ...]:
         Channel(name, low=float(low), high=float(high))
         for name, low, high in zip(parts.channels, lows, highs, strict=True)
     )
+
+
+def describe_arguments(args: FitArgs) -> dict[str, Any]:
+    """Arguments by name as JSON has them; of the files their names only, and no folder, for a model travels."""
+    arguments = msgspec.structs.asdict(args) | {"files": [path.name for path in args.files]}
+    del arguments["out"]
+    return dict(msgspec.json.decode(msgspec.json.encode(arguments)))
 
 
 def describe_data(recorded: data.DataSet) -> Training:

@@ -4,7 +4,6 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,9 +13,11 @@ from monitor.modelfile import ModelMetadata
 from training import plots
 from training.scorer import Scorer
 from training.splits import Part
+from training.trim import Suspect, rfc3339
 
 BUDGETS_PER_DAY = 0.1, 1.0  # false alarms for which the report shows the limit
 CHANNELS_SHOWN = 6
+SUSPECTS_SHOWN = 20
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #fff; margin: 2.5rem auto;
@@ -33,12 +34,12 @@ svg { max-width: 100%; height: auto; }
 
 
 def render(
-    args: msgspec.Struct,
     metadata: ModelMetadata,
     curve: Sequence[tuple[float, float]],
     held_out: Sequence[Part],
     scores: Sequence[NDArray[np.float64]],
     scorer: Scorer,
+    suspects: Sequence[Suspect] = (),
 ) -> str:
     """The page as HTML; `scores` are those of the `held_out` windows, asset by asset."""
     title = f"{metadata.name} {metadata.version}"
@@ -53,7 +54,7 @@ def render(
         f"made {_text(metadata.created)}</p>",
         "<div class=pair>",
         _table("Figures", _figures(metadata)),
-        _table("Arguments", _arguments(args)),
+        _table("Arguments", _arguments(metadata)),
         "</div>",
         "<h2>Loss</h2>",
         _loss(curve),
@@ -69,6 +70,7 @@ def render(
         "<p>What was seen (line) and what the model expected (dashes), for the held-out windows with the "
         f"lowest, the median and the highest score; the {CHANNELS_SHOWN} channels that added most to each score.</p>",
         *_reconstructions(metadata, held_out, together, scorer),
+        _suspects(suspects),
         _table("Data", _data(metadata)),
         _channels(metadata, scorer),
     ]
@@ -105,6 +107,28 @@ def _reconstructions(
         )
 
 
+def _suspects(suspects: Sequence[Suspect]) -> str:
+    """Stretches of the data that a person should look at, those that were left out first."""
+    if not suspects:
+        return ""
+    rows = [
+        f"<tr><td>{_text(one.asset)}<td>{rfc3339(one.start)}<td>{rfc3339(one.end)}<td class=number>{one.score:.3g}"
+        f"<td>{_text(', '.join(one.channels))}<td>{_text(one.verdict)}"
+        for one in suspects[:SUSPECTS_SHOWN]
+    ]
+    head = "".join(f"<th>{word}" for word in ("asset", "from", "to", "deviations", "channels", "verdict"))
+    more = (
+        f" The first {SUSPECTS_SHOWN} of {len(suspects)}; all are in suspects.csv."
+        if suspects[SUSPECTS_SHOWN:]
+        else ""
+    )
+    return (
+        "<h2>Suspect stretches</h2><p>Data that principal components of all other times do not explain. What "
+        f"was left out is worth a look: it may be a fault, or a way of working seen only once.{more}</p>"
+        f"<table><tr>{head}{''.join(rows)}</table>"
+    )
+
+
 def _figures(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
     """Metrics, with numbers cut to four digits."""
     for name, value in metadata.metrics.items():
@@ -116,13 +140,9 @@ def _figures(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
     )
 
 
-def _arguments(args: msgspec.Struct) -> Iterable[tuple[str, Any]]:
-    """Arguments by name; of the files their names only, for a report travels."""
-    for name, value in msgspec.structs.asdict(args).items():
-        if name == "files":
-            value = ", ".join(path.name for path in value)
-        if name != "out":
-            yield name.replace("_", " "), value
+def _arguments(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
+    """Arguments of the fit by name."""
+    return ((name.replace("_", " "), value) for name, value in metadata.arguments.items())
 
 
 def _data(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:

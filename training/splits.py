@@ -4,6 +4,7 @@ Each asset's history is cut twice. A window belongs to a part only if it lies in
 is shared between parts, and nothing is shuffled across a cut. B windows, W buckets, C channels.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,15 +45,15 @@ def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed:
     """Cut every asset's windows in time; raises InvalidData where a part is left with too few.
 
     Windows with less than `min_observed` of their cells are not scored by the daemon, and so not learnt from.
-    A channel without any value in the training part is dropped from the model.
+    A channel without any value in the training part is dropped from the model; a constant one stays, for it may
+    begin to move, but one channel at least must change.
     """
     cuts = [_cuts(history, period_ms, window, stride) for history in data.histories]
     readings = np.concatenate(
         [history.values[history.ts < first] for history, (first, _) in zip(data.histories, cuts, strict=True)]
     )
     known = ~np.isnan(readings).all(axis=0)
-    if not known.any():
-        raise InvalidData("no channel has any value in the oldest part of the data, which is the one to learn from")
+    _check_content(data, readings)
     parts: dict[str, list[Part]] = {name: [] for name in SHARES}
     for history, cut in zip(data.histories, cuts, strict=True):
         ends, windows = history_windows(history.ts, history.values[:, known], period_ms, window, stride)
@@ -60,7 +61,8 @@ def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed:
         ends, windows = ends[seen], windows[seen]
         for name, chosen in _parts(ends, window * period_ms * 1_000_000, *cut).items():
             parts[name].append(Part(history.asset, ends[chosen], windows[chosen]))
-    _check_enough(parts, min_observed)
+    _check_enough(parts, enough_readings(window, stride, len(data.histories)), period_ms, min_observed)
+    _check_moving(readings[:, known])
     names = np.array(data.channels, object)
     return Splits(
         channels=tuple(names[known]),
@@ -99,12 +101,47 @@ def _parts(ends: NDArray[np.int64], length: int, first: int, second: int) -> dic
     }
 
 
-def _check_enough(parts: dict[str, list[Part]], min_observed: float) -> None:
-    """Refuse data that leaves a part with too few windows."""
+def enough_readings(window: int, stride: int, assets: int) -> int:
+    """Readings, one a period and without a gap, from which every part gets its least number of windows.
+
+    Of T windows of all assets a part gets its share, less those that lie across its first cut.
+    """
+    across = {TRAIN: 0, VALIDATION: assets * -(-window // stride), CALIBRATION: assets * -(-window // stride)}
+    windows = max((LEAST_WINDOWS[name] + assets + across[name]) / share for name, share in SHARES.items())
+    return math.ceil(windows) * stride + window
+
+
+def _check_content(data: DataSet, readings: NDArray[np.float32]) -> None:
+    """Refuse data whose training part, readings (N, C), holds nothing that could be learnt."""
+    if all(np.isnan(history.values).all() for history in data.histories):
+        raise InvalidData(
+            f"none of the {len(data.channels)} channels has any value: check the export; at least one channel must "
+            "hold numbers"
+        )
+    if np.isnan(readings).all():
+        raise InvalidData(
+            f"no channel has any value in the oldest {SHARES[TRAIN]:.0%} of the data, which is the part to learn "
+            "from: leave the empty beginning out"
+        )
+
+
+def _check_enough(parts: dict[str, list[Part]], enough: int, period_ms: int, min_observed: float) -> None:
+    """Refuse data that leaves a part with too few windows; `enough` readings would do."""
     for name, least in LEAST_WINDOWS.items():
         count = sum(len(part.ends) for part in parts[name])
         if count < least:
             raise InvalidData(
                 f"only {count} windows with at least {min_observed:.0%} of their values are left for {name}, "
-                f"and {least} are needed: give more data, a shorter window, a smaller stride or another period"
+                f"and {least} are needed: give more data ({enough} readings are enough if they are "
+                f"{period_ms / 1000:g} s apart and without gaps), a shorter window, a smaller stride "
+                "or another period"
             )
+
+
+def _check_moving(readings: NDArray[np.float32]) -> None:
+    """Refuse a training part, readings (N, C), in which nothing moves."""
+    if not (np.fmax.reduce(readings) > np.fmin.reduce(readings)).any():
+        raise InvalidData(
+            f"no channel ever changes in the oldest {SHARES[TRAIN]:.0%} of the data, which is the part to learn "
+            "from: give data of a time in which the asset ran; one channel that moves is enough"
+        )

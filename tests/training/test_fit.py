@@ -74,6 +74,19 @@ def test_the_file_says_where_it_comes_from(fitted: Fitted) -> None:
     assert metadata.metrics["effective_n"] <= metadata.calibration.n
 
 
+def test_the_file_keeps_the_arguments_but_no_folder_of_this_machine(args: FitArgs, fitted: Fitted) -> None:
+    (text,) = (entry.value for entry in onnx.load(str(fitted.model)).metadata_props if entry.key == METADATA_KEY)
+    kept = parse_metadata(text).arguments
+    assert kept["files"] == ["one.parquet", "two.parquet"]
+    assert {name: kept[name] for name in ("family", "latent", "seed", "trim")} == {
+        "family": "pca",
+        "latent": 2,
+        "seed": args.seed,
+        "trim": args.trim,
+    }
+    assert str(args.out.parent) not in text
+
+
 def test_a_channel_without_values_is_left_out_and_a_constant_one_is_not(fitted: Fitted) -> None:
     assert fitted.dropped == ("empty",)
     assert fitted.metadata.channel_names == ("a", "b", STRANGE, "still")

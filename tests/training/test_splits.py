@@ -76,5 +76,5 @@ def test_too_short_a_history_is_refused_with_what_would_help(count: int) -> None
 def test_a_history_without_any_value_is_refused() -> None:
     one = history("a")
     one.values[:] = np.nan
-    with pytest.raises(InvalidData, match="no channel has any value"):
+    with pytest.raises(InvalidData, match="none of the 2 channels has any value"):
         split(data(one), PERIOD_MS, WINDOW, STRIDE, 0.5)

@@ -21,7 +21,8 @@ class PCA(nn.Module):
         cells = shape.window * shape.channels
         self.shape = shape
         self.register_buffer("centre", torch.zeros(cells))
-        self.register_buffer("components", torch.eye(min(shape.latent, cells), cells))
+        kept = max(min(shape.latent, cells // 2), 1)  # as many components as cells would let every fault through
+        self.register_buffer("components", torch.eye(kept, cells))
 
     def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Project (B, W, C) onto the components; `observed` is not used."""
