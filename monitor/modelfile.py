@@ -38,6 +38,7 @@ class Channel(Struct, frozen=True):
     unit: str = ""
     low: float | None = None
     high: float | None = None
+    drifting: bool = False  # in training: left out of the score
 
 
 class Tail(Struct, frozen=True):
@@ -47,6 +48,19 @@ class Tail(Struct, frozen=True):
     share: Annotated[float, Meta(gt=0, le=1)]
     shape: float
     scale: Annotated[float, Meta(gt=0)]
+
+
+class Incidents(Struct, frozen=True):
+    """How often limits ring on normal data, counted out of block: (incidents a day, score), falling and rising.
+
+    They were counted on `days` of one asset or more; below the score `clear` a window is back to normal, and each raise
+    lets the limit rise `lift` times, which then comes down at the budget's rate.
+    """
+
+    days: Annotated[float, Meta(gt=0)]
+    rates: Annotated[tuple[tuple[float, float], ...], Meta(min_length=2)]
+    clear: float
+    lift: Annotated[float, Meta(ge=1)] = 2.0
 
 
 class Calibration(Struct, frozen=True):
@@ -59,6 +73,7 @@ class Calibration(Struct, frozen=True):
     effective_n: Annotated[float, Meta(gt=0)]
     quantiles: Annotated[tuple[tuple[Share, float], ...], Meta(min_length=2)]
     tail: Tail
+    incidents: Incidents | None = None
 
 
 class Training(Struct, frozen=True, rename={"from_": "from"}):

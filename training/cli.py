@@ -13,7 +13,9 @@ from monitor.errors import InvalidConfiguration, InvalidData, TocsinError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from training.fit import FitArgs, Fitted, Progress
+    from training.arguments import FitArgs
+    from training.fit import Fitted
+    from training.learning import Progress
     from training.many import Outcome
     from training.trim import Suspect
 
@@ -50,7 +52,7 @@ def fit(
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder that holds the model directories.")] = Path("models"),
     family: Annotated[str, typer.Option(help="Model family; see 'tocsin-train families'.")] = "dense",
-    window: Annotated[int, typer.Option(help="Length of a window, in periods.")] = 16,
+    window: Annotated[int, typer.Option(help="Length of a window, in periods.")] = 0,
     stride: Annotated[int, typer.Option(help="Periods from one window to the next.")] = 4,
     period: Annotated[int, typer.Option(help="Sampling grid, in ms.", show_default="the median step of 'ts'")] = 0,
     epochs: Annotated[int, typer.Option(help="Most passes over the data; validation may stop sooner.")] = 40,
@@ -92,10 +94,9 @@ def fit(
     bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
     with bar:
         task = bar.add_task("import PyTorch", total=None)
-        from training import fit as fitting
-        from training import tracking
+        from training import arguments, tracking
 
-        args = fitting.FitArgs(
+        args = arguments.FitArgs(
             files=tuple(files),
             name=name,
             out=out,

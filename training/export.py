@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from monitor.errors import InvalidModel
 from monitor.modelfile import INPUT, METADATA_KEY, OUTPUTS, ModelMetadata, encode_metadata
+from training.lens import AnyScorer
 from training.scorer import Scorer, halved
 
 OPSET = 20
@@ -29,7 +30,7 @@ CHUNK = 1024  # windows at a time
 HUGE = 1e30
 
 
-def to_onnx(scorer: Scorer, window: int, channels: int) -> Any:
+def to_onnx(scorer: AnyScorer, window: int, channels: int) -> Any:
     """Trace the scorer into an `onnx.ModelProto` with dynamic B; free of paths and traces of this machine."""
     scorer.eval()
     example = torch.zeros(2, window, channels)
@@ -68,7 +69,7 @@ def golden_windows(windows: NDArray[np.float32], seed: int = 0) -> NDArray[np.fl
     return np.concatenate([chosen, gaps, dead, huge, spike, nothing])
 
 
-def check_agreement(model: Any, scorer: Scorer, windows: NDArray[np.float32]) -> None:
+def check_agreement(model: Any, scorer: AnyScorer, windows: NDArray[np.float32]) -> None:
     """Run windows (B, W, C) through both runtimes; raises InvalidModel where outputs differ or are infinite.
 
     Outputs may differ by 1e-4 of their value, or of what is small for them: a hundredth for scores, one for

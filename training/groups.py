@@ -9,8 +9,8 @@ import msgspec
 
 from monitor.datafiles import assets_in
 from monitor.errors import InvalidConfiguration
+from training.arguments import FitArgs
 from training.data import check_files
-from training.fit import FitArgs
 
 PER = "all", "asset", "type"
 

@@ -14,7 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 import msgspec
 
 from monitor.errors import InvalidConfiguration, TocsinError
-from training.fit import FitArgs, Fitted, fit
+from training.arguments import FitArgs
+from training.fit import Fitted, fit
 
 CONNECT_S = 5.0
 THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"

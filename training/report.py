@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from monitor.calibration import limits
 from monitor.modelfile import ModelMetadata
 from training import plots
-from training.scorer import Scorer
+from training.lens import AnyScorer
 from training.splits import Part
 from training.trim import Suspect, rfc3339
 
@@ -38,7 +38,7 @@ def render(
     curve: Sequence[tuple[float, float]],
     held_out: Sequence[Part],
     scores: Sequence[NDArray[np.float64]],
-    scorer: Scorer,
+    scorer: AnyScorer,
     suspects: Sequence[Suspect] = (),
 ) -> str:
     """The page as HTML; `scores` are those of the `held_out` windows, asset by asset."""
@@ -87,7 +87,7 @@ def _loss(curve: Sequence[tuple[float, float]]) -> str:
 
 
 def _reconstructions(
-    metadata: ModelMetadata, held_out: Sequence[Part], scores: NDArray[np.float64], scorer: Scorer
+    metadata: ModelMetadata, held_out: Sequence[Part], scores: NDArray[np.float64], scorer: AnyScorer
 ) -> Iterable[str]:
     """A row of small plots for each of the best, the middle and the worst window."""
     windows = np.concatenate([part.windows for part in held_out])
@@ -153,7 +153,7 @@ def _data(metadata: ModelMetadata) -> Iterable[tuple[str, Any]]:
     yield "period", f"{metadata.period_ms} ms"
 
 
-def _channels(metadata: ModelMetadata, scorer: Scorer) -> str:
+def _channels(metadata: ModelMetadata, scorer: AnyScorer) -> str:
     """Channels with their range in training and their scaling."""
     numbers = "".join(f"<th class=number>{word}" for word in ("low", "high", "mean", "deviation"))
     scalings = zip(scorer.scaling.mean.tolist(), scorer.scaling.deviation.tolist(), strict=True)

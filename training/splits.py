@@ -53,7 +53,7 @@ def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed:
         [history.values[history.ts < first] for history, (first, _) in zip(data.histories, cuts, strict=True)]
     )
     known = ~np.isnan(readings).all(axis=0)
-    _check_content(data, readings)
+    check_content(data, readings)
     parts: dict[str, list[Part]] = {name: [] for name in SHARES}
     for history, cut in zip(data.histories, cuts, strict=True):
         ends, windows = history_windows(history.ts, history.values[:, known], period_ms, window, stride)
@@ -62,7 +62,7 @@ def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed:
         for name, chosen in _parts(ends, window * period_ms * 1_000_000, *cut).items():
             parts[name].append(Part(history.asset, ends[chosen], windows[chosen]))
     _check_enough(parts, enough_readings(window, stride, len(data.histories)), period_ms, min_observed)
-    _check_moving(readings[:, known])
+    check_moving(readings[:, known])
     names = np.array(data.channels, object)
     return Splits(
         channels=tuple(names[known]),
@@ -111,7 +111,7 @@ def enough_readings(window: int, stride: int, assets: int) -> int:
     return math.ceil(windows) * stride + window
 
 
-def _check_content(data: DataSet, readings: NDArray[np.float32]) -> None:
+def check_content(data: DataSet, readings: NDArray[np.float32]) -> None:
     """Refuse data whose training part, readings (N, C), holds nothing that could be learnt."""
     if all(np.isnan(history.values).all() for history in data.histories):
         raise InvalidData(
@@ -138,7 +138,7 @@ def _check_enough(parts: dict[str, list[Part]], enough: int, period_ms: int, min
             )
 
 
-def _check_moving(readings: NDArray[np.float32]) -> None:
+def check_moving(readings: NDArray[np.float32]) -> None:
     """Refuse a training part, readings (N, C), in which nothing moves."""
     if not (np.fmax.reduce(readings) > np.fmin.reduce(readings)).any():
         raise InvalidData(

@@ -13,9 +13,9 @@ import pytest
 from monitor.errors import InvalidData
 from monitor.modelfile import current_version
 from training import cli, fit
+from training.arguments import FitArgs
 from training.checks import check_periods, notes_on_times
 from training.data import load, with_channels
-from training.fit import FitArgs
 from training.output import whole_version
 from training.splits import enough_readings
 

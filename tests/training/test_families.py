@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from monitor.errors import InvalidConfiguration
 from tests.laws import C, K, W, fitted, plant
 from training import export
-from training.fit import FitArgs, learn
+from training.arguments import FitArgs
+from training.learning import learn
 from training.models import FAMILIES, Shape, adversarial, denoising, forecast, overcomplete, sparse, tcn, variational
 from training.models.base import judge, mean_error
 from training.scorer import Scorer, halved, scaling_of

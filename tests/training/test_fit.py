@@ -19,8 +19,9 @@ from monitor.history import history_windows
 from monitor.modelfile import INPUT, METADATA_KEY, current_version, parse_metadata, resolve_model
 from monitor.scoring import load_model
 from training import cli
+from training.arguments import FitArgs, check
 from training.data import load
-from training.fit import FitArgs, Fitted, check, fit
+from training.fit import Fitted, fit
 from training.models import FAMILIES
 
 SMD = Path(monitor.__file__).parent / "demo" / "data" / "smd" / "machine-2-1"
@@ -117,7 +118,7 @@ def test_nothing_is_left_behind_by_a_fit_that_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"window": 0}, "window"),
+        ({"window": -1}, "window"),
         ({"min_observed": 2.0}, "min_observed"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"name": "../up"}, "name"),

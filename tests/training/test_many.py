@@ -15,8 +15,8 @@ import pytest
 from monitor.errors import InvalidConfiguration
 from monitor.scoring import load_model
 from training import cli
+from training.arguments import FitArgs
 from training.data import load
-from training.fit import FitArgs
 from training.groups import assets_of, by_asset, by_type, fits
 from training.many import GONE, in_processes, on_ray
 

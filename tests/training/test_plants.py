@@ -9,7 +9,8 @@ import pytest
 
 from monitor.calibration import p_values
 from monitor.scoring import load_model
-from training.fit import FitArgs, fit
+from training.arguments import FitArgs
+from training.fit import fit
 
 ROWS, WINDOW = 3000, 16
 ALARM = 0.01  # a window this unlikely is seen

@@ -12,7 +12,8 @@ import pytest
 from monitor.errors import InvalidConfiguration
 from tests.require import require
 from training import cli, tracking
-from training.fit import FitArgs, fit
+from training.arguments import FitArgs
+from training.fit import fit
 
 
 def write(path: Path) -> Path:

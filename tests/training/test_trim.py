@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from training.arguments import FitArgs
 from training.crossfit import cross_fitted
 from training.data import DataSet, History
-from training.fit import FitArgs, fit
+from training.fit import fit
 from training.splits import Part
 from training.trim import LEFT_OUT, LONG, Suspect, find_suspects, table, without
 

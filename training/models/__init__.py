@@ -4,6 +4,7 @@ from monitor.errors import InvalidConfiguration
 from training.models import (
     adversarial,
     conv,
+    cross,
     denoising,
     dense,
     forecast,
@@ -11,6 +12,7 @@ from training.models import (
     pca,
     recurrent,
     sparse,
+    subspace,
     tcn,
     transformer,
     variational,
@@ -22,6 +24,7 @@ __all__ = ["FAMILIES", "Family", "Shape", "family_named"]
 FAMILIES: dict[str, Family] = {
     "adversarial": adversarial.FAMILY,
     "conv": conv.FAMILY,
+    "cross": cross.FAMILY,
     "dense": dense.FAMILY,
     "denoising": denoising.FAMILY,
     "forecast": forecast.FAMILY,
@@ -29,10 +32,14 @@ FAMILIES: dict[str, Family] = {
     "pca": pca.FAMILY,
     "recurrent": recurrent.FAMILY,
     "sparse": sparse.FAMILY,
+    "subspace": subspace.FAMILY,
     "tcn": tcn.FAMILY,
     "transformer": transformer.FAMILY,
     "variational": variational.FAMILY,
 }
+
+
+ENSEMBLE = "ensemble"  # of several families, by lenses
 
 
 def family_named(name: str) -> Family:
@@ -40,4 +47,6 @@ def family_named(name: str) -> Family:
     try:
         return FAMILIES[name]
     except KeyError:
-        raise InvalidConfiguration(f"family: there is no '{name}', only {', '.join(sorted(FAMILIES))}") from None
+        raise InvalidConfiguration(
+            f"family: there is no '{name}', only {', '.join(sorted([*FAMILIES, ENSEMBLE]))}"
+        ) from None

@@ -1,0 +1,245 @@
+"""Fit an ensemble of lenses: each block of time is judged by networks that have learnt from the other blocks.
+
+Those errors, and not the ones on what was learnt, say what is normal: of each channel, of each lens, and of their
+sum, whose limit follows. N rows, W buckets, C channels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from monitor.errors import InvalidData
+from monitor.modelfile import Calibration, Incidents
+from training.calibrate import calibrate
+from training.drift import drifting
+from training.incidents import incident_rates
+from training.lens import Ensemble, Glass, Lens, span_weights
+from training.models import Shape, family_named
+from training.models.subspace import Subspace
+from training.scorer import Scaling, scaling_of
+from training.stretches import Stretch, tiles
+
+BLOCKS = 4  # of time, each judged by what the others taught
+NORMAL = 0.999  # quantile of a lens's normal scores that is one unit of it
+TILES = 64  # windows at a time
+LOOKS = 24  # a lens learns from so many times the rows that it looks back at, else it is too long for the data
+LEAST = 8  # and the shortest from so many at least
+EVEN_FLOOR = 1.0  # of the median channel's normal error; a still channel must not shout when it moves
+OWN_FLOOR = 0.1
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Lenses and the length of the window that they share."""
+
+    window: int
+    glasses: tuple[Glass, ...]
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of training data that it takes."""
+        return LOOKS * self.window
+
+
+# The lenses differ in what they miss. A subspace sees levels and relations that last, a forecast sudden steps, and a
+# forecast of what is left of a channel beside its own recent level is blind to shifts that are old. What else was
+# tried is in training/LOG.md.
+LONG = Recipe(
+    128,
+    (
+        Glass("level", "subspace", "deviation", (15, 120), lead=9, farthest=10.0, even=False, evidence=0.05, every=2),
+        Glass("step", "forecast", "deviation", (10,), lead=5),
+        Glass("novelty", "forecast", "range", (15,), lead=64, baseline=60, cut=3.0, farthest=3.0, even=False,
+              evidence=1.0),
+    ),
+)  # fmt: skip
+SHORT = Recipe(32, (Glass("relation", "cross", "deviation", (10,), lead=1, evidence=1.0),))
+
+
+@dataclass(frozen=True, slots=True)
+class FittedEnsemble:
+    """The ensemble, its calibration, which channels (C,) drift, and the scores of each asset out of block, by row."""
+
+    scorer: Ensemble
+    calibration: Calibration
+    drifts: NDArray[np.bool_]
+    scores: tuple[Doubles, ...]
+
+
+@dataclass(slots=True)
+class Errors:
+    """Squared errors of rows that a lens has not learnt from, and whether they count: (N, C) for each stretch."""
+
+    squares: list[NDArray[np.float32]]
+    judged: list[NDArray[np.float32]]
+
+
+def recipe_for(rows: int) -> Recipe:
+    """The recipe for so many rows of training data."""
+    return LONG if rows >= LONG.least_rows else SHORT
+
+
+def fit_ensemble(
+    parts: Sequence[Stretch],
+    recipe: Recipe,
+    stride: int,
+    windows_per_day: float,
+    min_observed: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    drifts: NDArray[np.bool_] | None = None,
+) -> FittedEnsemble:
+    """Fit on stretches of normal rows; `drifts` (C,) overrules what they show of drift, for assets of one type.
+
+    Raises InvalidData where there are too few rows.
+    """
+    rows = np.concatenate([part.rows for part in parts])
+    if len(rows) < LEAST * recipe.window:
+        raise InvalidData(
+            f"only {len(rows)} periods of readings are there to learn from, at least {LEAST * recipe.window} "
+            "are needed: give more data or a shorter period"
+        )
+    drifts = drifting(parts) if drifts is None else drifts
+    scalings = {"deviation": scaling_of(rows), "range": by_range(rows)}
+    lenses, scores, done = [], [], 0
+    for glass in recipe.glasses:
+        errors = Errors([], [])
+        for block in range(BLOCKS):
+            others = [part for whole in parts for part in outside(whole, block)]
+            lens = learn(new_lens(glass, scalings[glass.scale], recipe.window, drifts), others)
+            for whole in parts:
+                judge_block(lens, whole, block, errors)
+            progress(done := done + 1, (BLOCKS + 1) * len(recipe.glasses))
+        joined = by_stretch(errors, len(parts))
+        lens = learn(new_lens(glass, scalings[glass.scale], recipe.window, drifts), parts)
+        scores.append(weigh(lens, joined, drifts))
+        if isinstance(lens.network, Subspace):
+            lens.network.every = glass.every
+        lenses.append(lens)
+        progress(done := done + 1, (BLOCKS + 1) * len(recipe.glasses))
+    terms = sum(len(glass.spans) for glass in recipe.glasses)
+    summed = [sum(found) / terms for found in zip(*scores, strict=True)]
+    chosen = [of_windows(score, part, recipe.window, stride, min_observed)
+              for score, part in zip(summed, parts, strict=True)]  # fmt: skip
+    known = [one[~np.isnan(one)] for one in chosen]
+    calibration = calibrate(known)
+    rates = incident_rates(chosen, windows_per_day)
+    ensemble = Ensemble(lenses, stride).eval()
+    return FittedEnsemble(ensemble, with_incidents(calibration, rates), drifts, tuple(known))
+
+
+def new_lens(glass: Glass, scaling: Scaling, window: int, drifts: NDArray[np.bool_]) -> Lens:
+    """A lens that has learnt nothing yet; drifting channels are no inputs, but where levels are taken away."""
+    lens = Lens(glass, scaling, family_named(glass.family).build(Shape(window, len(drifts))), window)
+    if not glass.baseline:
+        lens.inputs.copy_(torch.from_numpy(~drifts).float())
+    return lens
+
+
+def learn(lens: Lens, parts: Sequence[Stretch]) -> Lens:
+    """Solve the lens's network on stretches of rows."""
+    glass, window = lens.glass, len(lens.weights)
+    solve = family_named(glass.family).solve
+    assert solve is not None
+    first = max(glass.lead - 5, 0) if glass.baseline else 0  # rows before have hardly a baseline
+    seen, observed = [], []
+    with torch.no_grad():
+        for part in parts:
+            for windows in tiles(part, window, glass.lead, TILES):
+                _, one, there = lens.look(torch.from_numpy(windows))
+                full = there[:, glass.lead :].any(2).all(1)  # not where a stretch has ended
+                seen.append(one[full][:, first:])
+                observed.append(there[full][:, first:])
+        solve(lens.network, torch.cat(seen), torch.cat(observed))
+    return lens
+
+
+def judge_block(lens: Lens, whole: Stretch, block: int, errors: Errors) -> None:
+    """Add the errors of one block's rows; what lies before the block is looked back at."""
+    start, stop = edges(len(whole.rows), block)
+    lead, window = lens.glass.lead, len(lens.weights)
+    before = max(start - lead, 0)
+    part = whole.part(before, stop)
+    squares, judged = [], []
+    with torch.no_grad():
+        for windows in tiles(part, window, lead, TILES):
+            found, counts, _, _ = lens(torch.from_numpy(windows))
+            squares.append(found[:, lead:].flatten(0, 1).numpy())
+            judged.append(counts[:, lead:].flatten(0, 1).numpy())
+    mine = slice(start - before, stop - before)
+    empty = np.empty((0, whole.rows.shape[1]), np.float32)
+    errors.squares.append(np.concatenate([empty, *squares])[mine])
+    errors.judged.append(np.concatenate([empty, *judged])[mine])
+
+
+def by_stretch(errors: Errors, count: int) -> Errors:
+    """Errors of blocks, which come block by block, put together for each stretch."""
+    squares, judged = (
+        [np.concatenate(found[place::count]) for place in range(count)] for found in (errors.squares, errors.judged)
+    )
+    return Errors(squares, judged)
+
+
+def weigh(lens: Lens, errors: Errors, drifts: NDArray[np.bool_]) -> list[Doubles]:
+    """Set precisions and weights by errors out of block; returns the lens's scores (N,) of each stretch's rows."""
+    glass, window = lens.glass, len(lens.weights)
+    counted = np.sum([one.sum(0, dtype=np.float64) for one in errors.judged], axis=0)
+    normal = np.sum([one.sum(0, dtype=np.float64) for one in errors.squares], axis=0) / np.maximum(counted, 1.0)
+    kept = ~drifts & (counted > 0)
+    typical = max(float(np.median(normal[kept])) if kept.any() else 0.0, 1e-6)
+    precision = 1.0 / np.maximum(normal, EVEN_FLOOR * typical) if glass.even else np.ones_like(normal)
+    lens.precision.copy_(torch.from_numpy(np.where(kept, precision, 0.0)))
+    lens.own_precision.copy_(torch.from_numpy(1.0 / np.maximum(normal, OWN_FLOOR * typical)))
+    totals = [(one @ np.where(kept, precision, 0.0)).astype(np.float64) for one in errors.squares]
+    counts = [one[:, kept].sum(1, dtype=np.float64) for one in errors.judged]
+    lens.weights.zero_()
+    for span in glass.spans:
+        weights = span_weights(window, glass.lead, span, glass.every).double().numpy()
+        found = [smoothed(total, count, weights) for total, count in zip(totals, counts, strict=True)]
+        unit = max(float(np.nanquantile(np.concatenate(found), NORMAL)), 1e-9)
+        lens.weights += torch.from_numpy(weights / unit).float()
+    together = lens.weights.double().numpy()
+    return [smoothed(total, count, together) * together.sum() for total, count in zip(totals, counts, strict=True)]
+
+
+def smoothed(totals: Doubles, counts: Doubles, weights: Doubles) -> Doubles:
+    """Weighted mean over each row and those before it, (N,) -> (N,), as the graph does; NaN where nothing counts."""
+    kernel = weights[::-1]
+    top, bottom = (np.convolve(one, kernel)[: len(one)] for one in (totals, counts))
+    return np.where(bottom > 1e-9, top / np.maximum(bottom, 1e-9), np.nan)
+
+
+def of_windows(scores: Doubles, part: Stretch, window: int, stride: int, min_observed: float) -> Doubles:
+    """Scores of the rows that end a window, NaN for those in which too little was observed."""
+    observed = np.convolve((~np.isnan(part.rows)).mean(1), np.ones(window))[: len(scores)] / window
+    known = np.where(observed >= max(min_observed, 1e-9) - 1e-9, scores, np.nan)
+    return known[(-part.first) % stride :: stride]
+
+
+def with_incidents(calibration: Calibration, rates: Incidents) -> Calibration:
+    """The calibration with the rates of its limits."""
+    return msgspec.structs.replace(calibration, incidents=rates)
+
+
+def outside(whole: Stretch, block: int) -> list[Stretch]:
+    """What lies before and after a block."""
+    start, stop = edges(len(whole.rows), block)
+    parts = [whole.part(0, start), whole.part(stop, len(whole.rows))]
+    return [part for part in parts if len(part.rows)]
+
+
+def edges(rows: int, block: int) -> tuple[int, int]:
+    """First row of a block and the one after its last."""
+    return rows * block // BLOCKS, rows * (block + 1) // BLOCKS
+
+
+def by_range(rows: NDArray[np.float32]) -> Scaling:
+    """Scaling by a quarter of the range of readings (N, C); that of a still channel is 1 for its own sake."""
+    wide = rows.astype(np.float64)
+    spread = np.nanmax(wide, axis=0) - np.nanmin(wide, axis=0)
+    return Scaling(np.nanmean(wide, axis=0), np.where(spread > 0, spread, 1.0) / 4)
