@@ -7,10 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
 from monitor.calibration import Limits
+from monitor.lift import in_force, left
 from monitor.wire import Contribution
 
 State = Literal["normal", "unacknowledged"]
@@ -75,6 +77,7 @@ class AlarmState(Struct, frozen=True, omit_defaults=True):
     """Where an asset's alarm stands; `upto` is the end of the last window that was taken into account.
 
     `past` are cleared incidents that may be revised, `revised_to` is the offset of the last message that revised one.
+    `lift` is by how many raises the limit stood higher at `lifted_at` (ns, the last raise): see `monitor.lift`.
     """
 
     state: State = "normal"
@@ -84,6 +87,8 @@ class AlarmState(Struct, frozen=True, omit_defaults=True):
     incident: Incident | None = None
     past: tuple[Incident, ...] = ()
     revised_to: int = -1
+    lift: float = 0.0
+    lifted_at: int = 0
 
     @property
     def at_rest(self) -> bool:
@@ -123,8 +128,8 @@ def step(
     """
     if window.end <= state.upto:
         return state, None
+    over = is_over(policy, state, window)
     state = replace(state, upto=window.end)
-    over = window.p_value <= policy.limits.raise_p
     if over:
         state = replace(state, over=state.over + 1, under=0, incident=_extend(policy, state, window, channels))
     elif state.state == "normal":
@@ -134,6 +139,29 @@ def step(
     else:
         state = replace(state, under=0)
     return _decide(policy, state, window)
+
+
+def limit_at(policy: Policy, state: AlarmState, end: int) -> float:
+    """The score that a window with this end must reach to be over the limit: lifted, unless an alarm is open."""
+    lift = state.lift if state.state == "normal" else 0.0
+    if not lift:
+        return policy.limits.score
+    return float(in_force(policy.limits, np.array([lift]), np.array([state.lifted_at]), np.array([end]))[0])
+
+
+def is_over(policy: Policy, state: AlarmState, window: Window) -> bool:
+    """Whether a window is over the limit that is in force for its asset."""
+    if window.p_value > policy.limits.raise_p:
+        return False
+    return not policy.limits.decay_per_ns or window.score >= limit_at(policy, state, window.end)
+
+
+def _lifted(policy: Policy, state: AlarmState, end: int) -> AlarmState:
+    """The state with the limit lifted by one raise more, at this time."""
+    if not policy.limits.decay_per_ns:
+        return state
+    lift = left(policy.limits, np.array([state.lift]), np.array([state.lifted_at]), np.array([end]))
+    return replace(state, lift=float(lift[0]) + 1.0, lifted_at=end)
 
 
 def _extend(policy: Policy, state: AlarmState, window: Window, channels: tuple[Contribution, ...]) -> Incident:
@@ -181,10 +209,10 @@ def _decide(policy: Policy, state: AlarmState, window: Window) -> tuple[AlarmSta
         return state, None
     told = replace(incident, seq=incident.seq + 1)
     if state.state == "normal" and state.over >= policy.raise_after:
-        after = replace(state, state="unacknowledged", under=0, incident=told)
+        after = replace(_lifted(policy, state, window.end), state="unacknowledged", under=0, incident=told)
         return after, Transition("raised", "normal", "unacknowledged", window, told)
     if state.state == "unacknowledged" and state.under >= policy.clear_after:
-        after = AlarmState(upto=state.upto, past=_past(policy, state, told), revised_to=state.revised_to)
+        after = replace(state, state="normal", over=0, under=0, incident=None, past=_past(policy, state, told))
         return after, Transition("cleared", "unacknowledged", "normal", window, told)
     return state, None
 

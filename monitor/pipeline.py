@@ -31,7 +31,7 @@ TopicPartition = tuple[str, int]
 
 @dataclass(slots=True)
 class Told:
-    """A transition with where it happened, and the score that is the detector's limit."""
+    """A transition with where it happened, and the score that was the limit in force."""
 
     topic: str
     partition: int
@@ -202,19 +202,20 @@ class Pipeline:
         """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
         serving, rules = self._serving[number], self._watching[number]
         output.counts.windows_over_limit += int(scored.over.sum())
-        versions = serving.versions()
+        versions, policies = serving.versions(), serving.policies()
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
         for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
             watched = partition.detectors[number]
-            if low < high:
-                names = watched.names_of(mine.row)
-                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
-            for asset, transition in watched.step_alarms(window_end, mine, serving.rescore, versions):
-                limit = serving.limit(transition.window.model_version != versions[0])
+            for asset, limit, transition in watched.step_alarms(
+                window_end, mine, serving.rescore, versions, policies
+            ):
                 output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
                 output.counts.revisions += transition.kind == "revised"
+            if low < high:  # with the limits that the alarms went by
+                names = watched.names_of(mine.row)
+                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
         output.faults += serving.take_faults()
 
 

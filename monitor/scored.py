@@ -18,9 +18,9 @@ class ScoredWindows:
     """Windows in the order of their closing, with where they come from.
 
     partition: (n,) its number in the step, rising; row: (n,) the asset's there; bucket: (n,) the last one; score,
-    p_value, over the limit: (n,); channel_score: (n, C); seen and expected: (n, C), each channel's mean over the
+    p_value, over the base limit: (n,); channel_score: (n, C); seen and expected: (n, C), each channel's mean over the
     window's last `stride` buckets, NaN where not worked out; before: (n,) whether not the model in service but the
-    one before it gave all this.
+    one before it gave all this; limit: (n,) the score that is the limit in force, which alarms may have lifted.
     """
 
     partition: Ints
@@ -33,6 +33,7 @@ class ScoredWindows:
     seen: Floats
     expected: Floats
     before: Bools
+    limit: NDArray[np.float64]
 
     def part(self, which: slice | Bools | Ints) -> "ScoredWindows":
         """Some of the windows."""
@@ -43,7 +44,7 @@ class ScoredWindows:
         """No windows."""
         places, numbers, matrix = np.empty(0, np.int64), np.empty(0, np.float32), np.empty((0, channels), np.float32)
         p_value, over = np.empty(0, np.float64), np.empty(0, np.bool_)
-        return cls(places, places, places, numbers, p_value, over, matrix, matrix, matrix, over)
+        return cls(places, places, places, numbers, p_value, over, matrix, matrix, matrix, over, p_value)
 
     @classmethod
     def joined(cls, parts: Sequence["ScoredWindows"]) -> "ScoredWindows":

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, step
+from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, is_over, limit_at, step
 from monitor.arrays import HIGHEST, Bools, Ints
 from monitor.columns import AssetTable, Columns
 from monitor.contributions import contributions
 from monitor.grid import Grid
+from monitor.lift import Lifts
 from monitor.lines import resized
 from monitor.modelfile import Channel
 from monitor.placed import IdleClose, Readings
@@ -53,6 +54,7 @@ class Watched:
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
+    lifts: Lifts = field(default_factory=Lifts)
     revisions: Revisions | None = None  # None: late readings revise nothing
     closes: dict[int, list[Close]] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
@@ -69,6 +71,7 @@ class Watched:
         """Keep an asset's alarm state, and what follows from it."""
         self.alarms[row] = alarm
         self.restless[row] = not alarm.at_rest
+        self.lifts.note(row, alarm.lift if alarm.state == "normal" else 0.0, alarm.lifted_at)
         if self.revisions:
             self.revisions.note(row, alarm)
 
@@ -128,38 +131,49 @@ class Watched:
     # ------------------------------------------------------------------------------------- alarms and state
 
     def step_alarms(
-        self, ends: Ints, scored: ScoredWindows, rescore: Rescore, versions: tuple[str, str]
-    ) -> list[tuple[str, Transition]]:
+        self,
+        ends: Ints,
+        scored: ScoredWindows,
+        rescore: Rescore,
+        versions: tuple[str, str],
+        policies: tuple[Policy, Policy],
+    ) -> list[tuple[str, float, Transition]]:
         """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
 
         ends: (n,) of the scored windows, in time order for each row; late readings have their place among them;
-        versions: of the model in service and of the one before it. Returns assets with their transitions.
+        versions, policies: of the model in service and of the one before it. Returns assets with the limit in force
+        and their transitions, and puts into `scored` the limit that was in force for each window.
         """
         rows = scored.row
+        self.lifts.apply(scored.limit, rows, ends, scored.before, (policies[0].limits, policies[1].limits))
         active = self.restless[: len(self.names)].copy()
         active[rows[scored.over]] = True
-        told = []
+        told = list[tuple[str, float, Transition]]()
         places = np.flatnonzero(active[rows])
         places = places[np.argsort(rows[places], kind="stable")]
         late = list(self.revisions.late(active)) if self.revisions else []
         for place in in_order(places, rows, ends, late, self.rules.grid) if late else places.tolist():
             if isinstance(place, Late | Reset):
-                told += self._revise(place, rescore, versions)
+                for asset, revised in self._revise(place, rescore, versions):
+                    model = int(revised.window.model_version != versions[0])
+                    told.append((asset, policies[model].limits.score, revised))
                 continue
-            row, over = int(rows[place]), bool(scored.over[place])
-            before = self.alarms.get(row, AlarmState())
+            row, model = int(rows[place]), int(scored.before[place])
+            before, rules = self.alarms.get(row, AlarmState()), policies[model]
+            end, score, p_value = int(ends[place]), float(scored.score[place]), float(scored.p_value[place])
+            window = Window(end, score, p_value, versions[model])
+            over, limit = is_over(rules, before, window), limit_at(rules, before, end)
+            scored.limit[place] = limit
             if before.at_rest and not over:
                 continue
-            version = versions[int(scored.before[place])]
-            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), version)
             incident = before.incident
             highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
             channels = contributions(self.rules.channels, scored, place) if highest else ()
-            after, transition = step(self.rules.policy, before, window, channels)
+            after, transition = step(rules, before, window, channels)
             self.keep_alarm(row, after)
             self.changed.add(row)
             if transition is not None:
-                told.append((self.names[row], transition))
+                told.append((self.names[row], limit, transition))
         return told
 
     def _revise(
