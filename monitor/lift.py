@@ -7,7 +7,9 @@ any stretch of time: a leaky bucket (Turner 1986), with the score's logarithm as
 Shapes: n windows, A assets.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,41 +29,51 @@ def left(limits: Limits, lift: Numbers, lifted_at: Ints, ends: Ints) -> Numbers:
     return remaining
 
 
-def in_force(limits: Limits, lift: Numbers, lifted_at: Ints, ends: Ints) -> Numbers:
-    """Scores (n,) that windows with these ends must reach.
+def in_force(limits: Limits, lift: Numbers, lifted_at: Ints, accepted: Numbers, ends: Ints) -> Numbers:
+    """Scores (n,) that windows with these ends must reach; `accepted`: up to which they are normal, 0: none was.
 
     One window gives what many give: the same function decides and publishes.
     """
+    base = np.where(accepted > 0, np.maximum(limits.score, accepted), limits.score)
     if not limits.decay_per_ns:
-        return np.full(len(ends), limits.score)
+        return base
     with np.errstate(over="ignore"):
-        lifted: Numbers = np.minimum(limits.score * limits.factor ** left(limits, lift, lifted_at, ends), _HIGHEST)
+        lifted: Numbers = np.minimum(base * limits.factor ** left(limits, lift, lifted_at, ends), _HIGHEST)
     return lifted
 
 
 @dataclass(slots=True)
 class Lifts:
-    """What lifts the limits of a partition's assets, by row (A,); where no limit was ever lifted, nothing is held."""
+    """What holds the limits of a partition's assets up, by row (A,); as long as nothing does, nothing is held."""
 
+    held: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     lift: Numbers = field(default_factory=lambda: np.zeros(0))
     lifted_at: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    accepted: Numbers = field(default_factory=lambda: np.zeros(0))
+    accepted_by: NDArray[Any] = field(default_factory=lambda: np.zeros(0, object))
 
-    def note(self, row: int, lift: float, lifted_at: int) -> None:
-        """Keep by how many raises an asset's limit was lifted at this time; by 0 while its alarm is open."""
-        if row >= len(self.lift):
-            if not lift:
+    def note(self, row: int, lift: float, lifted_at: int, accepted: float, accepted_by: str) -> None:
+        """Keep by how many raises an asset's limit was lifted (0 while its alarm is open), and what was accepted."""
+        held = lift > 0 or accepted > 0
+        if row >= len(self.held):
+            if not held:
                 return
-            self.lift, self.lifted_at = resized(self.lift, 2 * row + 8, 0), resized(self.lifted_at, 2 * row + 8, 0)
-        self.lift[row], self.lifted_at[row] = lift, lifted_at
+            for name in ("held", "lift", "lifted_at", "accepted", "accepted_by"):
+                setattr(self, name, resized(getattr(self, name), 2 * row + 8, 0))
+        self.held[row], self.lift[row], self.lifted_at[row] = held, lift, lifted_at
+        self.accepted[row], self.accepted_by[row] = accepted, accepted_by
 
-    def apply(self, limit: Numbers, rows: Ints, ends: Ints, before: Bools, policies: tuple[Limits, Limits]) -> None:
-        """Put the limits in force in place (n,), for windows of assets whose limit is lifted.
+    def apply(
+        self, limit: Numbers, rows: Ints, ends: Ints, before: Bools, models: Sequence[tuple[Limits, str]]
+    ) -> None:
+        """Put the limits in force in place (n,), for windows of assets whose limit is held up.
 
-        policies: of the model in service and of the one before it, which scored the windows `before`.
+        models: limits and version of the model in service, and of the one before it, which scored windows `before`.
         """
-        lifted = np.flatnonzero(rows < len(self.lift))
-        lifted = lifted[self.lift[rows[lifted]] > 0]
-        for limits, places in zip(policies, (lifted[~before[lifted]], lifted[before[lifted]]), strict=True):
+        held = np.flatnonzero(rows < len(self.held))
+        held = held[self.held[rows[held]]]
+        for (limits, version), places in zip(models, (held[~before[held]], held[before[held]]), strict=True):
             if len(places):
                 row = rows[places]
-                limit[places] = in_force(limits, self.lift[row], self.lifted_at[row], ends[places])
+                accepted = np.where(self.accepted_by[row] == version, self.accepted[row], 0.0)
+                limit[places] = in_force(limits, self.lift[row], self.lifted_at[row], accepted, ends[places])

@@ -174,6 +174,21 @@ class Pipeline:
         where = [each for each in partitions if self.partitions[each].caught_up]
         return self._run(Output(), where, PartitionState.close_all)
 
+    def accept(self, where: TopicPartition, asset: str, at: int, detector: str | None = None) -> Output:
+        """End an asset's open incident and take its level for normal, decided at this event time (ns).
+
+        Of all its detectors, or of one. Nothing is told where no alarm is open.
+        """
+        output, partition = Output(), self.partitions[where]
+        for watched in partition.detectors:
+            if detector not in (None, watched.rules.detector):
+                continue
+            if (done := watched.accept(asset, at)) is not None:
+                output.transitions.append(Told(*where, asset, watched.rules.detector, *done))
+        output.state += [(where, key, entry) for key, entry in partition.changed_state()]
+        output.positions[where] = partition.position()
+        return output
+
     def _run(
         self, output: Output, touched: list[TopicPartition], close: Callable[[PartitionState, list[Sink]], None]
     ) -> Output:

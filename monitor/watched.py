@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, is_over, limit_at, step
+from monitor.alarms import AlarmState, Policy, Transition, Window, accept, exceeds, is_over, limit_at, step
 from monitor.arrays import HIGHEST, Bools, Ints
 from monitor.columns import AssetTable, Columns
 from monitor.contributions import contributions
@@ -71,7 +71,8 @@ class Watched:
         """Keep an asset's alarm state, and what follows from it."""
         self.alarms[row] = alarm
         self.restless[row] = not alarm.at_rest
-        self.lifts.note(row, alarm.lift if alarm.state == "normal" else 0.0, alarm.lifted_at)
+        lift = alarm.lift if alarm.state == "normal" else 0.0
+        self.lifts.note(row, lift, alarm.lifted_at, alarm.accepted, alarm.accepted_by)
         if self.revisions:
             self.revisions.note(row, alarm)
 
@@ -145,7 +146,8 @@ class Watched:
         and their transitions, and puts into `scored` the limit that was in force for each window.
         """
         rows = scored.row
-        self.lifts.apply(scored.limit, rows, ends, scored.before, (policies[0].limits, policies[1].limits))
+        models = [(rules.limits, version) for rules, version in zip(policies, versions, strict=True)]
+        self.lifts.apply(scored.limit, rows, ends, scored.before, models)
         active = self.restless[: len(self.names)].copy()
         active[rows[scored.over]] = True
         told = list[tuple[str, float, Transition]]()
@@ -162,7 +164,7 @@ class Watched:
             before, rules = self.alarms.get(row, AlarmState()), policies[model]
             end, score, p_value = int(ends[place]), float(scored.score[place]), float(scored.p_value[place])
             window = Window(end, score, p_value, versions[model])
-            over, limit = is_over(rules, before, window), limit_at(rules, before, end)
+            over, limit = is_over(rules, before, window), limit_at(rules, before, end, window.model_version)
             scored.limit[place] = limit
             if before.at_rest and not over:
                 continue
@@ -192,6 +194,20 @@ class Watched:
             self.keep_alarm(late.row, after)
             self.changed.add(late.row)
         return [(self.names[late.row], transition) for transition in told]
+
+    def accept(self, asset: str, at: int) -> tuple[float, Transition] | None:
+        """Accept an asset's open incident as normal; the limit before that, and what there is to tell of it."""
+        code = int(self.assets.codes_of([asset])[0]) if asset in self.known else self.assets.codes.get(asset, -1)
+        if code < 0 or (asset not in self.known and (code >= len(self.row_of) or self.row_of[code] < 0)):
+            return None  # never seen here
+        row = int(self.rows(np.array([code]))[0])
+        before = self.alarms.get(row, AlarmState())
+        after, transition = accept(self.rules.policy, before, at)
+        if transition is None:
+            return None
+        self.keep_alarm(row, after)
+        self.changed.add(row)
+        return limit_at(self.rules.policy, before, at, transition.window.model_version), transition
 
     def changed_state(self, topic: str, topic_id: str | None) -> Iterable[tuple[StateKey, StateEntry]]:
         """Entries of the assets whose alarm state or recorded closes changed since the last call."""

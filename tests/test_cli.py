@@ -1,5 +1,6 @@
 """The command: every help has an example, and what is wrong is said in one sentence, without a traceback."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ def test_help_of_every_command_has_an_example(command: str, call: Call) -> None:
         ("backtest text.parquet --model plain", "column 'b' is text"),
         ("backtest other.parquet --model plain", "none of the model's channels"),
         ("backtest file --model plain", "file"),
+        ("backtest good.parquet --model plain --accept pump", "--accept pump: give an asset and a time"),
+        ("backtest good.parquet --model plain --accept pump@2026-01-01T00:00:00", "with its zone"),
         ("broker --data file", "file"),
         ("broker --host 203.0.113.1 --port 9", "203.0.113.1"),
     ],
@@ -190,3 +193,19 @@ def test_client_setting_of_the_daemons_own_is_refused_before_a_broker_is_asked(c
     assert told.returncode == 1
     assert "kafka.acks: the daemon sets this itself" in told.stdout + told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_backtest_accepts_a_lasting_level_as_normal_and_rings_for_worse(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(folder)
+    second = np.arange(240)
+    value = pa.array(np.select([second < 60, second < 180], [0.0, 9.0], 30.0))
+    ts = pa.array(second * 1000, pa.timestamp("ms", "UTC"))
+    pq.write_table(pa.table({"ts": ts, "a": value, "b": value}), folder / "shift.parquet")
+    told = call("backtest shift.parquet --model plain --asset pump --accept pump@1970-01-01T00:02:00Z")
+    assert "1 alarms accepted as normal" in told.stderr
+    events = [json.loads(line) for line in (folder / "backtest" / "incidents.jsonl").read_text().splitlines()]
+    found = [(event["transition"], event["reason"], event["detected"]) for event in events]
+    assert [each[:2] for each in found] == [("raised", ""), ("cleared", "accepted"), ("raised", "")]
+    assert found[1][2] == "1970-01-01T00:02:00Z" < found[2][2]

@@ -67,19 +67,19 @@ def test_after_a_raise_the_limit_is_doubled_and_comes_down_as_the_budget_allows(
 def test_raises_that_follow_each_other_lift_the_limit_further():
     state, told = run(RULES, [window(100, 5.0), window(110, CALM), window(120, 9.0), window(130, CALM)])
     assert raised(told) == [100, 120]
-    assert limit_at(RULES, state, 130) == pytest.approx(4.0 * 2 ** (2 - 0.02 - 0.01))
+    assert limit_at(RULES, state, 130, "1") == pytest.approx(4.0 * 2 ** (2 - 0.02 - 0.01))
 
 
 def test_an_open_incident_goes_on_by_the_limit_itself_and_clears_by_the_clear_limit():
     state, told = run(RULES, [window(100, PEAK), *(window(100 + 10 * i, 4.1) for i in range(1, 20))])
-    assert (raised(told), state.incident.last_over, limit_at(RULES, state, 300)) == ([100], 290, 4.0)
+    assert (raised(told), state.incident.last_over, limit_at(RULES, state, 300, "1")) == ([100], 290, 4.0)
     _, told = run(RULES, [window(300, 3.5), window(310, CALM)], state)
     assert [(each.kind, each.window.end) for each in told] == [("cleared", 310)]
 
 
 def test_event_time_that_jumps_back_never_lifts_the_limit():
     state, _ = run(RULES, [window(1000, PEAK), window(1010, CALM)])
-    assert limit_at(RULES, state, 10) == limit_at(RULES, state, 1000) == 8.0
+    assert limit_at(RULES, state, 10, "1") == limit_at(RULES, state, 1000, "1") == 8.0
 
 
 def test_a_model_without_counted_incidents_never_lifts_its_limit():
@@ -179,7 +179,7 @@ def test_outputs_are_the_same_wherever_batches_end_and_restarts_fall(readings, d
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([0.1, 0.1, 1.5, 3.0, 6.0]), min_size=1, max_size=20), st.integers(0, 59))
+@given(st.lists(st.sampled_from([0.1, 0.1, 1.5, 3.0, 6.0]), min_size=1, max_size=20), st.integers(0, 56))
 def test_rows_dropped_in_front_change_no_alarm_on_the_rest(bursts, dropped):
     calm = loud(0, 60, 0.1)
     rest = [each for i, value in enumerate(bursts) for each in loud(60 + 6 * i, 66 + 6 * i, value)]
