@@ -10,10 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 from typer.main import get_command
 
 from monitor.broker import free_port
+from monitor.check import check
 from monitor.cli import app, main
+from monitor.config import load
+from monitor.modelfile import Incidents
 from tests.e2e.site import tocsin
 from tests.models import giving, metadata, write_model
 
@@ -209,3 +213,17 @@ def test_backtest_accepts_a_lasting_level_as_normal_and_rings_for_worse(
     found = [(event["transition"], event["reason"], event["detected"]) for event in events]
     assert [each[:2] for each in found] == [("raised", ""), ("cleared", "accepted"), ("raised", "")]
     assert found[1][2] == "1970-01-01T00:02:00Z" < found[2][2]
+
+
+@pytest.mark.parametrize(("budget", "told"), [(0.1, True), (0.5, False)])
+def test_check_says_where_the_calibration_is_too_short_for_the_alarm_budget(
+    folder: Path, budget: float, told: bool
+) -> None:
+    counted = Incidents(days=2.0, rates=((10.0, 1.0), (0.5, 2.0)), clear=0.9)
+    write_model(folder, metadata(calibration=replace(metadata().calibration, incidents=counted)))
+    file = folder / "tocsin.toml"
+    file.write_text(f"{file.read_text()}alarm_budget_per_day = {budget}\n")
+    verdict = next(check(load(file)))
+    assert verdict.good
+    sentence = "the alarm budget is 0.5 a day, not 0.1: the model was calibrated on 2 days"
+    assert (sentence in verdict.text) == told
