@@ -129,7 +129,10 @@ def backtest(
     on_progress: Callable[[int], object] = lambda readings: None,
     accepted: Sequence[Acceptance] = (),
 ) -> Summary:
-    """Run and write `scores.parquet` and `incidents.jsonl` into the folder `out`; each appears when it is whole."""
+    """Run and write `scores.parquet`, `incidents.jsonl` and `drift.jsonl` into the folder `out`.
+
+    Each appears when it is whole.
+    """
     folder = Path(out)
     publisher = Publisher(config, config.input.max_message_bytes)
     summary = Summary()
@@ -140,14 +143,17 @@ def backtest(
         with (
             _whole(folder / "scores.parquet") as scores_file,
             _whole(folder / "incidents.jsonl") as incidents_file,
+            _whole(folder / "drift.jsonl") as drift_file,
             pq.ParquetWriter(scores_file, schema) as writer,
             incidents_file.open("wb") as lines,
+            drift_file.open("wb") as drift_lines,
         ):
             for output in outputs(assembly, recording, config.topics.readings, partitions, accepted):
                 for _, scores in output.scores:
                     writer.write_batch(_with_columns(scores_batch(scores), schema))
                 events = publisher.events(output.transitions)
                 lines.writelines(msgspec.json.encode(event) + b"\n" for event in events)
+                drift_lines.writelines(msgspec.json.encode(drift) + b"\n" for drift in output.drifts)
                 _count(summary, output, events)
                 on_progress(summary.readings)
     except OSError as error:

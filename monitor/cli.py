@@ -186,7 +186,9 @@ def backtest(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Take detectors and rules from a configuration instead.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for scores.parquet and incidents.jsonl.")] = Path("backtest"),
+    out: Annotated[Path, typer.Option(help="Folder for scores.parquet, incidents.jsonl and drift.jsonl.")] = Path(
+        "backtest"
+    ),
     budget: Annotated[float, typer.Option(help="False alarms accepted per asset and day; with --model.")] = 1.0,
     partitions: Annotated[
         int, typer.Option(min=1, help="Partitions of the input topic, for equal incident ids.")

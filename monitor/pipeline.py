@@ -5,13 +5,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 import numpy as np
+from msgspec import Struct
 
 from monitor.alarms import Transition
 from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
+from monitor.drift import KINDS, Kind
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
@@ -24,7 +27,7 @@ from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
 from monitor.watched import Watching
 from monitor.windows import Sink
-from monitor.wire import Scores
+from monitor.wire import Scores, to_datetime
 
 TopicPartition = tuple[str, int]
 
@@ -39,6 +42,20 @@ class Told:
     detector: str
     limit: float
     transition: Transition
+
+
+class DriftChange(Struct, frozen=True):
+    """An asset began or ceased to drift, with the window that ends then; a line of a backtest's `drift.jsonl`.
+
+    `value` is the figure of this kind (`monitor.drift`) that passed its bound.
+    """
+
+    asset: str
+    detector: str
+    kind: Kind
+    began: bool
+    window_end: datetime
+    value: float
 
 
 @dataclass(slots=True)
@@ -66,6 +83,7 @@ class Output:
     positions: dict[TopicPartition, Position] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     faults: list[ModelFault] = field(default_factory=list)
+    drifts: list[DriftChange] = field(default_factory=list)
 
     def __add__(self, later: "Output") -> "Output":
         """Both outputs as one; positions are the later ones."""
@@ -76,6 +94,7 @@ class Output:
             self.positions | later.positions,
             Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
             merged(self.faults + later.faults),
+            self.drifts + later.drifts,
         )
 
 
@@ -104,6 +123,7 @@ class Pipeline:
                 _grid(serving.watch.metadata, allowed_lateness_s, idle_limit_s, reset_after_s),
                 serving.policy,
                 tuple(serving.watch.metadata.channels),
+                serving.watch.drift,
                 partial(routes.columns, number),
                 state_ahead,
             )
@@ -145,7 +165,8 @@ class Pipeline:
         """Windows and alarms go on, by the limits and channels of the model that is in service now."""
         serving = self._serving[number]
         channels = tuple(serving.watch.metadata.channels)
-        rules = replace(self._watching[number], policy=serving.policy, channels=channels)
+        drift = serving.watch.drift
+        rules = replace(self._watching[number], policy=serving.policy, channels=channels, drift=drift)
         self._watching[number] = rules
         for partition in self.partitions.values():
             partition.detectors[number].follow(rules)
@@ -153,6 +174,15 @@ class Pipeline:
     def recent(self, number: int) -> Floats:
         """Some of the newest windows that a detector scored (B, W, C), a copy; any thread may ask."""
         return self._serving[number].recent.windows()
+
+    def drifting(self) -> dict[tuple[str, Kind], int]:
+        """How many assets drift, by detector and kind."""
+        found = {(rules.detector, kind): 0 for rules in self._watching for kind in KINDS}
+        for partition in self.partitions.values():
+            for watched in partition.detectors:
+                for kind, count in watched.drifts.counts().items():
+                    found[watched.rules.detector, kind] += count
+        return found
 
     def step(self, batches: dict[TopicPartition, tuple[Columns, int]]) -> Output:
         """Process each partition's readings, given with the position after them."""
@@ -231,6 +261,17 @@ class Pipeline:
             if low < high:  # with the limits that the alarms went by
                 names = watched.names_of(mine.row)
                 output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
+                output.drifts += [
+                    DriftChange(
+                        watched.names[each.row],
+                        rules.detector,
+                        each.kind,
+                        each.began,
+                        to_datetime(each.end),
+                        each.value,
+                    )
+                    for each in watched.follow_drift(window_end, mine)
+                ]
         output.faults += serving.take_faults()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from monitor.alarms import Policy, policy
 from monitor.arrays import Ints
 from monitor.calibration import limits, p_values
+from monitor.drift import DriftRules, drift_rules, outside_share
 from monitor.errors import InvalidModel
 from monitor.modelfile import ModelMetadata
 from monitor.revisions import remembered
@@ -45,6 +46,12 @@ class Watch:
     def outputs(self) -> tuple[str, ...]:
         """Outputs of the graph that every window needs."""
         return ("score", "channel_score", *(["reconstruction"] if self.publish_expected else []))
+
+    @property
+    def drift(self) -> DriftRules:
+        """What the model says of the normal that its assets may drift from."""
+        meta = self.metadata
+        return drift_rules(meta.calibration, meta.channels, meta.window, meta.stride)
 
     def policy(self, revision_bound: int = 0) -> Policy:
         """Limits from the model's calibration and the alarm budget, delays in windows; the bound in ns."""
@@ -231,8 +238,12 @@ def _score(
         except Exception as error:
             said = _words(error)
     before = np.zeros(len(windows), np.bool_)
-    limit = np.full(len(windows), policy.limits.score)
-    return ScoredWindows(partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit), said
+    limit, closed = np.full(len(windows), policy.limits.score), np.zeros(len(windows), np.bool_)
+    outside = outside_share(watch.drift, windows, stride)
+    found = ScoredWindows(
+        partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit, outside, closed
+    )
+    return found, said
 
 
 def _called(watch: Watch, windows: Floats) -> tuple[Sequence[Floats], str]:

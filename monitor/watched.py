@@ -10,6 +10,7 @@ from monitor.alarms import AlarmState, Policy, Transition, Window, accept, excee
 from monitor.arrays import HIGHEST, Bools, Ints
 from monitor.columns import AssetTable, Columns
 from monitor.contributions import contributions
+from monitor.drift import Change, DriftRules, Drifts
 from monitor.grid import Grid
 from monitor.lift import Lifts
 from monitor.lines import resized
@@ -33,6 +34,7 @@ class Watching:
     grid: Grid
     policy: Policy
     channels: tuple[Channel, ...]
+    drift: DriftRules
     columns: Callable[[int], Ints | None]
     state_ahead: bool = False
 
@@ -50,6 +52,7 @@ class Watched:
     rules: Watching
     store: WindowStore
     assets: AssetTable
+    drifts: Drifts
     row_of: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # by asset code, -1: no row yet
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
@@ -82,6 +85,8 @@ class Watched:
 
     def follow(self, rules: Watching) -> None:
         """Go on by other rules, on the same grid: the model was replaced."""
+        if rules.drift is not self.rules.drift:
+            self.drifts = Drifts(rules.drift)
         self.rules = rules
         if self.revisions:
             self.revisions.channels = rules.channels
@@ -143,7 +148,7 @@ class Watched:
 
         ends: (n,) of the scored windows, in time order for each row; late readings have their place among them;
         versions, policies: of the model in service and of the one before it. Returns assets with the limit in force
-        and their transitions, and puts into `scored` the limit that was in force for each window.
+        and their transitions, and puts into `scored` each window's limit in force and whether an alarm was open.
         """
         rows = scored.row
         models = [(rules.limits, version) for rules, version in zip(policies, versions, strict=True)]
@@ -165,7 +170,7 @@ class Watched:
             end, score, p_value = int(ends[place]), float(scored.score[place]), float(scored.p_value[place])
             window = Window(end, score, p_value, versions[model])
             over, limit = is_over(rules, before, window), limit_at(rules, before, end, window.model_version)
-            scored.limit[place] = limit
+            scored.limit[place], scored.open[place] = limit, before.state != "normal"
             if before.at_rest and not over:
                 continue
             incident = before.incident
@@ -177,6 +182,15 @@ class Watched:
             if transition is not None:
                 told.append((self.names[row], limit, transition))
         return told
+
+    def follow_drift(self, ends: Ints, scored: ScoredWindows) -> list[Change]:
+        """What begins and ceases to drift with windows whose alarms were stepped; the model in service judges."""
+        if scored.before.any():
+            ends, scored = ends[~scored.before], scored.part(~scored.before)
+        clear_p = self.rules.policy.limits.clear_p
+        return self.drifts.update(
+            scored.row, ends, scored.score, scored.p_value, clear_p, scored.outside, scored.open
+        )
 
     def _revise(
         self, late: Late | Reset, rescore: Rescore, versions: tuple[str, str]
@@ -231,7 +245,7 @@ def watched(rules: Watching, assets: AssetTable) -> Watched:
     """A detector that has seen no asset yet; `assets` gives them their codes."""
     store = WindowStore(rules.grid, len(rules.channels))
     revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
-    return Watched(rules, store, assets, revisions=revisions)
+    return Watched(rules, store, assets, Drifts(rules.drift), revisions=revisions)
 
 
 def nothing(detector: Watched) -> Readings:

@@ -366,6 +366,34 @@ class NaiveIncidents:
         self.events.append((*told, copy.deepcopy(rows)))
 
 
+def drift_changes(windows, horizon, clear_p, spread):
+    """What one asset's windows (score, p-value, shares outside by channel, alarm open) tell of its drift.
+
+    Changes are (number of the window, kind, began), in order of time.
+    """
+    outside, p_mean, above, mean, deviation = [0.0] * len(windows[0][2]), 0.5, 0.0, None, 1.0
+    drifting, changes = set(), []
+    for number, (score, p, shares, is_open) in enumerate(windows):
+        log = math.log(max(score, 1e-12))
+        mean = log if mean is None else mean
+        deviation += (abs(log - mean) - deviation) / horizon
+        mean += (log - mean) / horizon
+        above += ((p <= clear_p) - above) / horizon
+        figures = [("level", above * min(1.0, spread / max(deviation, 1e-12)), 0.9, 0.6)]
+        if not is_open:
+            outside = [known + (share - known) / horizon for known, share in zip(outside, shares, strict=True)]
+            p_mean += (p - p_mean) / horizon
+            figures += [("inputs", max(outside), 0.5, 0.3), ("scores", abs(p_mean - 0.5), 0.25, 0.15)]
+        for kind, figure, begins, ends in figures:
+            if kind in drifting and figure < ends:
+                drifting.remove(kind)
+                changes.append((number, kind, False))
+            elif kind not in drifting and figure > begins:
+                drifting.add(kind)
+                changes.append((number, kind, True))
+    return sorted(changes)
+
+
 def average_precision(scores, labels):
     """Area under the precision-recall curve: at each distinct score, the highest first, count what is flagged."""
     area, before = 0.0, 0.0
