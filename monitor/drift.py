@@ -129,11 +129,7 @@ class Drifts:
 
     def _mean(self, state: NDArray[Any], row: Ints, values: NDArray[Any], count: Ints) -> NDArray[Any]:
         """Exponentially weighted means after each value, (R, K) or (R, K, C); the last ones are kept in the state."""
-        keep = 1.0 - 1.0 / self.rules.horizon
-        step = np.arange(values.shape[1])
-        lag = step[:, None] - step[None, :]
-        weights = np.where(lag >= 0, keep ** np.maximum(lag, 0) / self.rules.horizon, 0.0).astype(state.dtype)
-        decay = (keep ** (step + 1)).astype(state.dtype)
+        weights, decay = _weights(self.rules.horizon, values.shape[1], state.dtype)
         values = values.astype(state.dtype, copy=False)
         means: NDArray[Any] = values @ weights.T if values.ndim == 2 else weights @ values
         means += decay.reshape((1, -1, *[1] * (values.ndim - 2))) * state[row][:, None]
@@ -162,6 +158,15 @@ class Drifts:
         empty = {"outside": 0, "p": 0.5, "above": 0, "mean": np.nan, "deviation": 1.0, "drifting": False}
         for name, fill in empty.items():
             setattr(self, name, resized(getattr(self, name), room, fill))
+
+
+@functools.lru_cache(maxsize=1024)
+def _weights(horizon: int, length: int, kind: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What each value (K,) and the mean before them weigh in the mean after each: (K, K), (K,)."""
+    keep, step = 1.0 - 1.0 / horizon, np.arange(length)
+    lag = step[:, None] - step[None, :]
+    weights = np.where(lag >= 0, keep ** np.maximum(lag, 0) / horizon, 0.0)
+    return weights.astype(kind), (keep ** (step + 1)).astype(kind)
 
 
 def _blocks(rows: Ints, width: int) -> Iterator[tuple[Ints, Ints, Ints]]:
