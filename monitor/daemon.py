@@ -299,6 +299,7 @@ class Daemon:
                 kind=drift.kind,
                 since=drift.window_end.isoformat(),
                 value=round(drift.value, 3),
+                **({"channel": drift.channel} if drift.channel else {}),
             )
 
     def _tell_lag(self, decoded: list[tuple[Messages, Columns]]) -> int:

@@ -50,13 +50,17 @@ class DriftRules:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An asset (its row) began or ceased to drift, with the window that ends then (ns), by this figure."""
+    """An asset (its row) began or ceased to drift, with the window that ends then (ns), by this figure.
+
+    `channel` is the number of the one that is outside most, where inputs drift.
+    """
 
     row: int
     kind: Kind
     began: bool
     end: int
     value: float
+    channel: int | None = None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -143,11 +147,13 @@ class Drifts:
         passes = np.where(now[:, None], figure < ENDS[kind], figure > BEGINS[kind]) & real
         changes = []
         for each in np.flatnonzero(passes.any(axis=1)).tolist():
-            drifts = bool(now[each])
+            drifts, channel = bool(now[each]), int(self.outside[row[each]].argmax()) if kind == 0 else None
             for k, value in enumerate(figure[each, : count[each]].tolist()):
                 if value < ENDS[kind] if drifts else value > BEGINS[kind]:
                     drifts = not drifts
-                    changes.append(Change(int(row[each]), KINDS[kind], drifts, int(ends[at[each, k]]), value))
+                    changes.append(
+                        Change(int(row[each]), KINDS[kind], drifts, int(ends[at[each, k]]), value, channel)
+                    )
             self.drifting[row[each], kind] = drifts
         return changes
 

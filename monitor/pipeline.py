@@ -14,7 +14,7 @@ from msgspec import Struct
 from monitor.alarms import Transition
 from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
-from monitor.drift import KINDS, Kind
+from monitor.drift import KINDS, Change, Kind
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
@@ -25,7 +25,7 @@ from monitor.scored import ScoredWindows, observed_share
 from monitor.scoring import Floats
 from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
-from monitor.watched import Watching
+from monitor.watched import Watched, Watching
 from monitor.windows import Sink
 from monitor.wire import Scores, to_datetime
 
@@ -47,7 +47,7 @@ class Told:
 class DriftChange(Struct, frozen=True):
     """An asset began or ceased to drift, with the window that ends then; a line of a backtest's `drift.jsonl`.
 
-    `value` is the figure of this kind (`monitor.drift`) that passed its bound.
+    `value` is the figure of this kind (`monitor.drift`) that passed its bound, `channel` the one outside most.
     """
 
     asset: str
@@ -56,6 +56,7 @@ class DriftChange(Struct, frozen=True):
     began: bool
     window_end: datetime
     value: float
+    channel: str | None = None
 
 
 @dataclass(slots=True)
@@ -261,18 +262,18 @@ class Pipeline:
             if low < high:  # with the limits that the alarms went by
                 names = watched.names_of(mine.row)
                 output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
-                output.drifts += [
-                    DriftChange(
-                        watched.names[each.row],
-                        rules.detector,
-                        each.kind,
-                        each.began,
-                        to_datetime(each.end),
-                        each.value,
-                    )
-                    for each in watched.follow_drift(window_end, mine)
-                ]
+                drifts = watched.follow_drift(window_end, mine)
+                output.drifts += [drift_change(watched, rules, each) for each in drifts]
         output.faults += serving.take_faults()
+
+
+def drift_change(watched: Watched, rules: Watching, change: Change) -> DriftChange:
+    """What is told of a change, by names."""
+    channel = None if change.channel is None else rules.channels[change.channel].name
+    end = to_datetime(change.end)
+    return DriftChange(
+        watched.names[change.row], rules.detector, change.kind, change.began, end, change.value, channel
+    )
 
 
 def score_windows(

@@ -140,6 +140,7 @@ def test_an_asset_that_drifts_is_told_counted_and_changes_no_score_and_no_alarm(
     plain, _ = feed(steady, values)
     [told] = output.drifts
     assert (told.asset, told.detector, told.kind, told.began) == ("pump-1", "d", "inputs", True)
+    assert told.channel == "a"
     assert drifting.pipeline.drifting() == {("d", "inputs"): 1, ("d", "scores"): 0, ("d", "level"): 0}
     assert (scores_of(output), output.transitions, output.state) == (scores_of(plain), plain.transitions, plain.state)
     assert plain.drifts == []
