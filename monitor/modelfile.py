@@ -53,8 +53,8 @@ class Incidents(Struct, frozen=True):
     """Incidents that normal data out of the model's sight raised at each limit, counted by the daemon's own rules.
 
     `days` of one asset were counted on. `rates` are [incidents a day, score]: with this score as the limit that
-    `lift` multiplies at each raise, normal data raised so many; rates fall, scores rise. Below the score `clear` a
-    window is back to normal.
+    `lift` multiplies at each raise, and one raise taken back in the time that this rate gives, normal data raised so
+    many; rates fall, scores rise. Below the score `clear` a window is back to normal.
     """
 
     days: Annotated[float, Meta(gt=0)]

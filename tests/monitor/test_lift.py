@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,6 +141,47 @@ def test_windows_in_front_that_rang_nothing_change_no_alarm(steps, raise_after, 
     first = min((t.incident.start for t in told), default=windows[-1].end if windows else 0)
     dropped = data.draw(st.integers(0, sum(w.end <= first for w in windows)))
     assert run(rules, windows[dropped:])[1] == told
+
+
+# ---------------------------------------------------------------------------------------------------- what it is for
+
+DAY = 86_400 * 10**9
+PER_DAY, DAYS = 360, 30
+
+
+def bursts(seed):
+    """Scores of normal data whose level wanders, so that high ones come together."""
+    random = np.random.default_rng(seed)
+    level, levels = 0.0, []
+    for step_of_level in random.normal(scale=0.06, size=PER_DAY * DAYS):
+        level = 0.995 * level + step_of_level
+        levels.append(level)
+    return np.exp(np.array(levels) + random.normal(scale=0.5, size=len(levels)))
+
+
+def alarms_per_day(scores, limit, clear, factor, budget):
+    rules = Policy(Limits(0.01, 0.1, limit, factor, budget / DAY), 1, 1, DAY // PER_DAY)
+    ends = (np.arange(len(scores)) + 1) * rules.stride_ns
+    p = np.where(scores >= limit, 0.0, np.where(scores >= clear, 0.05, 0.5))
+    columns = zip(ends.tolist(), scores.tolist(), p.tolist(), strict=True)
+    windows = [Window(end, score, each, "1") for end, score, each in columns]
+    return len(raised(run(rules, windows)[1])) / DAYS
+
+
+def share_of_budget(factor, budget=1.0):
+    """Alarms of series of normal data, over the budget that the limit was counted for on others."""
+    known = [bursts(0), bursts(1)]
+    clear = float(np.quantile(known, 0.99))
+    grid = np.quantile(known, [0.9, 0.97, 0.99, 0.995, 0.998, 0.999, 0.9997])
+    rates = [np.mean([alarms_per_day(each, limit, clear, factor, budget) for each in known]) for limit in grid]
+    limit = float(np.exp(np.interp(-budget, -np.array(rates), np.log(grid))))
+    return [alarms_per_day(bursts(seed), limit, clear, factor, budget) / budget for seed in range(100, 106)]
+
+
+def test_a_limit_that_rises_keeps_every_series_near_the_budget_where_one_that_stands_still_does_not():
+    rising, standing = share_of_budget(2.0), share_of_budget(1.0)
+    assert 0.7 < min(rising) <= max(rising) < 1.3
+    assert min(standing) < 0.3 < 2 < max(standing)
 
 
 # ------------------------------------------------------------------------------------------------- in the pipeline
