@@ -2,8 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import compress, pairwise
 from pathlib import Path
 
 import msgspec
@@ -15,14 +17,14 @@ from monitor.assembly import Assembly
 from monitor.columns import Block, Columns
 from monitor.config import Config
 from monitor.encode import partition_of
-from monitor.errors import InvalidData
+from monitor.errors import InvalidConfiguration, InvalidData
 from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.recording import Recording
 from monitor.routes import UNWATCHED
 from monitor.serving import ModelFault, merged
 from monitor.state import Position
-from monitor.wire import SCORES_SCHEMA, SCORES_SCHEMA_WITH_EXPECTED, IncidentEvent, scores_batch
+from monitor.wire import SCORES_SCHEMA, SCORES_SCHEMA_WITH_EXPECTED, IncidentEvent, scores_batch, to_ns
 
 CHUNK = 10_000  # readings a step
 
@@ -37,12 +39,38 @@ class Summary:
     incidents: int = 0
     unwatched: int = 0
     faults: list[ModelFault] = field(default_factory=list)
+    accepted: int = 0
 
 
-def outputs(assembly: Assembly, recording: Recording, topic: str, partitions: int) -> Iterator[Output]:
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """That a person accepts what an asset's open alarm shows as normal, at this event time (ns)."""
+
+    asset: str
+    at: int
+
+
+def acceptance(text: str) -> Acceptance:
+    """Read ASSET@RFC3339; raises InvalidConfiguration where it is something else."""
+    asset, _, moment = text.rpartition("@")
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        at = None
+    if not asset or at is None or at.tzinfo is None:
+        raise InvalidConfiguration(
+            f"--accept {text}: give an asset and a time with its zone, such as pump-7@2026-01-01T12:00:00Z"
+        )
+    return Acceptance(asset, to_ns(at))
+
+
+def outputs(
+    assembly: Assembly, recording: Recording, topic: str, partitions: int, accepted: Sequence[Acceptance] = ()
+) -> Iterator[Output]:
     """Steps over a recording in order of event time; assets lie on partitions as a Kafka producer puts them.
 
-    At the end every partition is closed, as the daemon closes one that has fallen silent.
+    What is `accepted` as normal is so behind the last reading up to then. At the end every partition is closed, as
+    the daemon closes one that has fallen silent.
     """
     pipeline = assembly.pipeline
     homes = np.array([partition_of(name, partitions) for name in recording.assets], np.int64)
@@ -50,8 +78,13 @@ def outputs(assembly: Assembly, recording: Recording, topic: str, partitions: in
     for each in where:
         pipeline.assign(each, Position(0, 0), ())
     next_offset = dict.fromkeys(where, 0)
-    for start in range(0, len(recording), CHUNK):
-        part = recording.take(slice(start, start + CHUNK))
+    ordered = sorted(accepted, key=lambda each: each.at)
+    behind = np.searchsorted(recording.ts, [each.at for each in ordered], side="right").tolist()
+    bounds = sorted({*range(0, len(recording), CHUNK), *behind, len(recording)})
+    for start, end in pairwise(bounds):
+        for decided in compress(ordered, (place == start for place in behind)):
+            yield pipeline.accept((topic, partition_of(decided.asset, partitions)), decided.asset, decided.at)
+        part = recording.take(slice(start, end))
         partition = homes[part.asset]
         batches = {}
         for number in np.unique(partition).tolist():
@@ -60,6 +93,8 @@ def outputs(assembly: Assembly, recording: Recording, topic: str, partitions: in
             batches[each] = (columns(assembly, mine, next_offset[each]), next_offset[each] + len(mine))
             next_offset[each] += len(mine)
         yield pipeline.step(batches)
+    for decided in compress(ordered, (place == len(recording) for place in behind)):
+        yield pipeline.accept((topic, partition_of(decided.asset, partitions)), decided.asset, decided.at)
     yield pipeline.close_silent(where)
 
 
@@ -92,8 +127,12 @@ def backtest(
     out: str | os.PathLike[str],
     partitions: int = 1,
     on_progress: Callable[[int], object] = lambda readings: None,
+    accepted: Sequence[Acceptance] = (),
 ) -> Summary:
-    """Run and write `scores.parquet` and `incidents.jsonl` into the folder `out`; each appears when it is whole."""
+    """Run and write `scores.parquet`, `incidents.jsonl` and `drift.jsonl` into the folder `out`.
+
+    Each appears when it is whole.
+    """
     folder = Path(out)
     publisher = Publisher(config, config.input.max_message_bytes)
     summary = Summary()
@@ -104,14 +143,17 @@ def backtest(
         with (
             _whole(folder / "scores.parquet") as scores_file,
             _whole(folder / "incidents.jsonl") as incidents_file,
+            _whole(folder / "drift.jsonl") as drift_file,
             pq.ParquetWriter(scores_file, schema) as writer,
             incidents_file.open("wb") as lines,
+            drift_file.open("wb") as drift_lines,
         ):
-            for output in outputs(assembly, recording, config.topics.readings, partitions):
+            for output in outputs(assembly, recording, config.topics.readings, partitions, accepted):
                 for _, scores in output.scores:
                     writer.write_batch(_with_columns(scores_batch(scores), schema))
                 events = publisher.events(output.transitions)
                 lines.writelines(msgspec.json.encode(event) + b"\n" for event in events)
+                drift_lines.writelines(msgspec.json.encode(drift) + b"\n" for drift in output.drifts)
                 _count(summary, output, events)
                 on_progress(summary.readings)
     except OSError as error:
@@ -126,6 +168,7 @@ def _count(summary: Summary, output: Output, events: list[IncidentEvent]) -> Non
     summary.unwatched += output.counts.unwatched
     summary.faults = merged(summary.faults + output.faults)
     summary.incidents += sum(event.transition == "raised" for event in events)
+    summary.accepted += sum(event.reason == "accepted" for event in events)
 
 
 def _with_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -8,6 +8,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaTopicPartition
 
 from monitor.assembly import assemble, model_of
+from monitor.calibration import promised
 from monitor.cluster import addresses, client_settings, partition_counts
 from monitor.columns import Messages
 from monitor.config import Config
@@ -39,12 +40,19 @@ def check(config: Config) -> Iterator[Verdict]:
         except TocsinError as error:
             yield Verdict(f"model of {detector.name}", False, str(error))
             continue
-        meta = model.metadata
+        meta, budget = model.metadata, detector.alarm_budget_per_day
+        kept = promised(meta.calibration, budget)
         yield Verdict(
             f"model of {detector.name}",
             True,
             f"{meta.name} version {meta.version}, {meta.family}, {len(meta.channels)} channels, "
-            f"window {meta.window} x {meta.period_ms} ms, stride {meta.stride}, on {model.provider}",
+            f"window {meta.window} x {meta.period_ms} ms, stride {meta.stride}, on {model.provider}"
+            + (
+                f"; the alarm budget is {kept:.3g} a day, not {budget:.3g}: the model was calibrated on "
+                f"{1 / kept:.3g} days, and nothing rarer than one alarm in these can be promised"
+                if kept > budget
+                else ""
+            ),
         )
     client = _client(config)
     yield client

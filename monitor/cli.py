@@ -186,15 +186,22 @@ def backtest(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Take detectors and rules from a configuration instead.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for scores.parquet and incidents.jsonl.")] = Path("backtest"),
+    out: Annotated[Path, typer.Option(help="Folder for scores.parquet, incidents.jsonl and drift.jsonl.")] = Path(
+        "backtest"
+    ),
     budget: Annotated[float, typer.Option(help="False alarms accepted per asset and day; with --model.")] = 1.0,
     partitions: Annotated[
         int, typer.Option(min=1, help="Partitions of the input topic, for equal incident ids.")
     ] = 1,
     asset: Annotated[str | None, typer.Option(help="Asset of files without that column.")] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ASSET@TIME", help="Accept the asset's open alarm as normal then; may be given again."),
+    ] = None,
 ) -> None:
     """Run the daemon's own step over recorded readings, without a broker."""
     from monitor.assembly import assemble, load_models
+    from monitor.backtest import acceptance
     from monitor.backtest import backtest as run_backtest
     from monitor.config import load, parse
     from monitor.datafiles import merge_recordings, read_recording
@@ -206,14 +213,17 @@ def backtest(
     else:
         detector = {"name": "backtest", "model": str(model), "assets": ["*"], "alarm_budget_per_day": budget}
         loaded = parse({"detectors": [detector]})
+    accepted = [acceptance(text) for text in accept or []]
     recording = merge_recordings([read_recording(file, asset) for file in files])
     assembly = assemble(loaded, load_models(loaded))
     with _progress("backtesting", len(recording)) as advance:
-        done = run_backtest(loaded, assembly, recording, out, partitions, advance)
+        done = run_backtest(loaded, assembly, recording, out, partitions, advance, accepted)
     typer.echo(
         f"{out}: {done.readings} readings, {done.windows} windows ({done.windows_not_scored} with too little "
         f"observed), {done.incidents} incidents"
     )
+    if accepted:
+        typer.echo(f"{done.accepted} alarms accepted as normal; so many were asked for: {len(accepted)}", err=True)
     if done.unwatched:
         typer.echo(f"{done.unwatched} readings are of assets that no detector watches", err=True)
     for fault in done.faults:

@@ -267,6 +267,7 @@ class Daemon:
         metrics.batch_s.observe(took)
         metrics.assets.set(len(self._assembly.decoder.assets.names))
         lag = self._tell_lag(decoded)
+        self._tell_drift(output)
         for fault in output.faults:
             metrics.faults.labels(fault.detector).inc(fault.windows)
             self._log.error("model_fault", **asdict(fault))
@@ -285,6 +286,21 @@ class Daemon:
             lag=lag,
             seconds=round(took, 4),
         )
+
+    def _tell_drift(self, output: Output) -> None:
+        """How many assets drift, and a line for each that began or ceased to."""
+        for (detector, kind), count in self._assembly.pipeline.drifting().items():
+            self.metrics.drifting.labels(detector, kind).set(count)
+        for drift in output.drifts:
+            self._log.warning(
+                "drift_began" if drift.began else "drift_ended",
+                asset=drift.asset,
+                detector=drift.detector,
+                kind=drift.kind,
+                since=drift.window_end.isoformat(),
+                value=round(drift.value, 3),
+                **({"channel": drift.channel} if drift.channel else {}),
+            )
 
     def _tell_lag(self, decoded: list[tuple[Messages, Columns]]) -> int:
         """Lag of each partition that was read, in records and in seconds; returns the largest in records."""

@@ -51,14 +51,17 @@ class Tail(Struct, frozen=True):
 
 
 class Incidents(Struct, frozen=True):
-    """How often limits ring on normal data, counted out of block: (incidents a day, score), falling and rising.
+    """Incidents that normal data out of the model's sight raised at each limit, counted by the daemon's own rules.
 
-    They were counted on `days` of one asset or more; below the score `clear` a window is back to normal, and each raise
-    lets the limit rise `lift` times, which then comes down at the budget's rate.
+    `days` of one asset were counted on. `rates` are [incidents a day, score]: with this score as the limit that
+    `lift` multiplies at each raise, and one raise taken back in the time that this rate gives, normal data raised so
+    many; rates fall, scores rise. Below the score `clear` a window is back to normal.
     """
 
     days: Annotated[float, Meta(gt=0)]
-    rates: Annotated[tuple[tuple[float, float], ...], Meta(min_length=2)]
+    rates: Annotated[
+        tuple[tuple[Annotated[float, Meta(gt=0)], Annotated[float, Meta(gt=0)]], ...], Meta(min_length=2)
+    ]
     clear: float
     lift: Annotated[float, Meta(ge=1)] = 2.0
 
@@ -67,6 +70,7 @@ class Calibration(Struct, frozen=True):
     """Scores of normal windows held out in time: quantiles [cumulative probability, score], rising, and a tail.
 
     `n` windows were scored; `effective_n` is how many independent ones they are worth, since windows overlap.
+    Without `incidents` the limit is a quantile that spends the alarm budget window by window.
     """
 
     n: Positive
@@ -148,6 +152,9 @@ def _check(metadata: ModelMetadata) -> None:
     points = metadata.calibration.quantiles
     if any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(points)):
         raise InvalidModel("calibration.quantiles: probabilities and scores must rise")
+    incidents = metadata.calibration.incidents
+    if incidents and any(a[0] <= b[0] or a[1] > b[1] for a, b in pairwise(incidents.rates)):
+        raise InvalidModel("calibration.incidents.rates: incidents a day must fall and scores rise")
 
 
 # ------------------------------------------------------------------------------------------- model directories

@@ -5,13 +5,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 import numpy as np
+from msgspec import Struct
 
 from monitor.alarms import Transition
 from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
+from monitor.drift import KINDS, Change, Kind
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
@@ -22,16 +25,16 @@ from monitor.scored import ScoredWindows, observed_share
 from monitor.scoring import Floats
 from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
-from monitor.watched import Watching
+from monitor.watched import Watched, Watching
 from monitor.windows import Sink
-from monitor.wire import Scores
+from monitor.wire import Scores, to_datetime
 
 TopicPartition = tuple[str, int]
 
 
 @dataclass(slots=True)
 class Told:
-    """A transition with where it happened, and the score that is the detector's limit."""
+    """A transition with where it happened, and the score that was the limit in force."""
 
     topic: str
     partition: int
@@ -39,6 +42,21 @@ class Told:
     detector: str
     limit: float
     transition: Transition
+
+
+class DriftChange(Struct, frozen=True):
+    """An asset began or ceased to drift, with the window that ends then; a line of a backtest's `drift.jsonl`.
+
+    `value` is the figure of this kind (`monitor.drift`) that passed its bound, `channel` the one outside most.
+    """
+
+    asset: str
+    detector: str
+    kind: Kind
+    began: bool
+    window_end: datetime
+    value: float
+    channel: str | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +84,7 @@ class Output:
     positions: dict[TopicPartition, Position] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     faults: list[ModelFault] = field(default_factory=list)
+    drifts: list[DriftChange] = field(default_factory=list)
 
     def __add__(self, later: "Output") -> "Output":
         """Both outputs as one; positions are the later ones."""
@@ -76,6 +95,7 @@ class Output:
             self.positions | later.positions,
             Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
             merged(self.faults + later.faults),
+            self.drifts + later.drifts,
         )
 
 
@@ -104,6 +124,7 @@ class Pipeline:
                 _grid(serving.watch.metadata, allowed_lateness_s, idle_limit_s, reset_after_s),
                 serving.policy,
                 tuple(serving.watch.metadata.channels),
+                serving.watch.drift,
                 partial(routes.columns, number),
                 state_ahead,
             )
@@ -145,7 +166,8 @@ class Pipeline:
         """Windows and alarms go on, by the limits and channels of the model that is in service now."""
         serving = self._serving[number]
         channels = tuple(serving.watch.metadata.channels)
-        rules = replace(self._watching[number], policy=serving.policy, channels=channels)
+        drift = serving.watch.drift
+        rules = replace(self._watching[number], policy=serving.policy, channels=channels, drift=drift)
         self._watching[number] = rules
         for partition in self.partitions.values():
             partition.detectors[number].follow(rules)
@@ -153,6 +175,15 @@ class Pipeline:
     def recent(self, number: int) -> Floats:
         """Some of the newest windows that a detector scored (B, W, C), a copy; any thread may ask."""
         return self._serving[number].recent.windows()
+
+    def drifting(self) -> dict[tuple[str, Kind], int]:
+        """How many assets drift, by detector and kind."""
+        found = {(rules.detector, kind): 0 for rules in self._watching for kind in KINDS}
+        for partition in self.partitions.values():
+            for watched in partition.detectors:
+                for kind, count in watched.drifts.counts().items():
+                    found[watched.rules.detector, kind] += count
+        return found
 
     def step(self, batches: dict[TopicPartition, tuple[Columns, int]]) -> Output:
         """Process each partition's readings, given with the position after them."""
@@ -173,6 +204,21 @@ class Pipeline:
         """Close all windows that hold a reading of these partitions: they are silent and read to their end."""
         where = [each for each in partitions if self.partitions[each].caught_up]
         return self._run(Output(), where, PartitionState.close_all)
+
+    def accept(self, where: TopicPartition, asset: str, at: int, detector: str | None = None) -> Output:
+        """End an asset's open incident and take its level for normal, decided at this event time (ns).
+
+        Of all its detectors, or of one. Nothing is told where no alarm is open.
+        """
+        output, partition = Output(), self.partitions[where]
+        for watched in partition.detectors:
+            if detector not in (None, watched.rules.detector):
+                continue
+            if (done := watched.accept(asset, at)) is not None:
+                output.transitions.append(Told(*where, asset, watched.rules.detector, *done))
+        output.state += [(where, key, entry) for key, entry in partition.changed_state()]
+        output.positions[where] = partition.position()
+        return output
 
     def _run(
         self, output: Output, touched: list[TopicPartition], close: Callable[[PartitionState, list[Sink]], None]
@@ -202,20 +248,32 @@ class Pipeline:
         """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
         serving, rules = self._serving[number], self._watching[number]
         output.counts.windows_over_limit += int(scored.over.sum())
-        versions = serving.versions()
+        versions, policies = serving.versions(), serving.policies()
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
         for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
             watched = partition.detectors[number]
-            if low < high:
-                names = watched.names_of(mine.row)
-                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
-            for asset, transition in watched.step_alarms(window_end, mine, serving.rescore, versions):
-                limit = serving.limit(transition.window.model_version != versions[0])
+            for asset, limit, transition in watched.step_alarms(
+                window_end, mine, serving.rescore, versions, policies
+            ):
                 output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
                 output.counts.revisions += transition.kind == "revised"
+            if low < high:  # with the limits that the alarms went by
+                names = watched.names_of(mine.row)
+                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
+                drifts = watched.follow_drift(window_end, mine)
+                output.drifts += [drift_change(watched, rules, each) for each in drifts]
         output.faults += serving.take_faults()
+
+
+def drift_change(watched: Watched, rules: Watching, change: Change) -> DriftChange:
+    """What is told of a change, by names."""
+    channel = None if change.channel is None else rules.channels[change.channel].name
+    end = to_datetime(change.end)
+    return DriftChange(
+        watched.names[change.row], rules.detector, change.kind, change.began, end, change.value, channel
+    )
 
 
 def score_windows(

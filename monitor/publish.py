@@ -130,4 +130,5 @@ def incident_event(told: Told, facts: Asset) -> IncidentEvent:
         labels=facts.labels,
         weight=facts.weight,
         runbook=facts.runbook,
+        reason=transition.reason,
     )

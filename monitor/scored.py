@@ -18,9 +18,11 @@ class ScoredWindows:
     """Windows in the order of their closing, with where they come from.
 
     partition: (n,) its number in the step, rising; row: (n,) the asset's there; bucket: (n,) the last one; score,
-    p_value, over the limit: (n,); channel_score: (n, C); seen and expected: (n, C), each channel's mean over the
+    p_value, over the base limit: (n,); channel_score: (n, C); seen and expected: (n, C), each channel's mean over the
     window's last `stride` buckets, NaN where not worked out; before: (n,) whether not the model in service but the
-    one before it gave all this.
+    one before it gave all this; limit: (n,) the score that is the limit in force, which alarms may have lifted;
+    outside: (n, C) share of each channel's newest values outside its range; open: (n,) whether an alarm was
+    open before it.
     """
 
     partition: Ints
@@ -33,6 +35,9 @@ class ScoredWindows:
     seen: Floats
     expected: Floats
     before: Bools
+    limit: NDArray[np.float64]
+    outside: Floats
+    open: Bools
 
     def part(self, which: slice | Bools | Ints) -> "ScoredWindows":
         """Some of the windows."""
@@ -43,7 +48,9 @@ class ScoredWindows:
         """No windows."""
         places, numbers, matrix = np.empty(0, np.int64), np.empty(0, np.float32), np.empty((0, channels), np.float32)
         p_value, over = np.empty(0, np.float64), np.empty(0, np.bool_)
-        return cls(places, places, places, numbers, p_value, over, matrix, matrix, matrix, over)
+        return cls(
+            places, places, places, numbers, p_value, over, matrix, matrix, matrix, over, p_value, matrix, over
+        )
 
     @classmethod
     def joined(cls, parts: Sequence["ScoredWindows"]) -> "ScoredWindows":

@@ -11,6 +11,7 @@ import numpy as np
 from monitor.alarms import Policy, policy
 from monitor.arrays import Ints
 from monitor.calibration import limits, p_values
+from monitor.drift import DriftRules, drift_rules, outside_share
 from monitor.errors import InvalidModel
 from monitor.modelfile import ModelMetadata
 from monitor.revisions import remembered
@@ -38,13 +39,19 @@ class Watch:
     alarm_budget_per_day: float = 1.0
     on_delay_s: float = 0.0
     off_delay_s: float = 0.0
-    deadband: float = 2.0
+    deadband: float | None = None
     publish_expected: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Outputs of the graph that every window needs."""
         return ("score", "channel_score", *(["reconstruction"] if self.publish_expected else []))
+
+    @property
+    def drift(self) -> DriftRules:
+        """What the model says of the normal that its assets may drift from."""
+        meta = self.metadata
+        return drift_rules(meta.calibration, meta.channels, meta.window, meta.stride)
 
     def policy(self, revision_bound: int = 0) -> Policy:
         """Limits from the model's calibration and the alarm budget, delays in windows; the bound in ns."""
@@ -171,10 +178,9 @@ class Serving:
         before = self._before[0] if self._before else self.watch
         return self.watch.metadata.version, before.metadata.version
 
-    def limit(self, before: bool) -> float:
-        """The score that is the limit of the model in service, or of the one before it."""
-        chosen = self._before[1] if self._before and before else self.policy
-        return chosen.limits.score
+    def policies(self) -> tuple[Policy, Policy]:
+        """Policy of the model in service, and of the one before it (its own where there is none)."""
+        return self.policy, self._before[1] if self._before else self.policy
 
     def tell(self, names: Sequence[str], window_end: Ints, scored: ScoredWindows) -> list[Scores]:
         """What goes to `tocsin.scores` of a partition's windows: one record for each model, nearly always one.
@@ -202,7 +208,7 @@ class Serving:
             window_end,
             scored.score,
             scored.p_value.astype(np.float32),
-            np.full(len(names), self.limit(before), np.float32),
+            scored.limit.astype(np.float32),
             scored.channel_score,
             scored.seen if expected else None,
             scored.expected if expected else None,
@@ -232,7 +238,12 @@ def _score(
         except Exception as error:
             said = _words(error)
     before = np.zeros(len(windows), np.bool_)
-    return ScoredWindows(partition, row, bucket, score, p, over, channel_score, seen, expected, before), said
+    limit, closed = np.full(len(windows), policy.limits.score), np.zeros(len(windows), np.bool_)
+    outside = outside_share(watch.drift, windows, stride)
+    found = ScoredWindows(
+        partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit, outside, closed
+    )
+    return found, said
 
 
 def _called(watch: Watch, windows: Floats) -> tuple[Sequence[Floats], str]:

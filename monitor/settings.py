@@ -175,9 +175,12 @@ class Detector(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Delay, Meta(description="How long they must stay under the clear limit before it is cleared.")
     ] = 0.0
     deadband: Annotated[
-        Annotated[float, Meta(ge=1, le=1e9)],
-        Meta(description="The clear limit's p-value is so many times the raise limit's."),
-    ] = 2.0
+        Annotated[float, Meta(ge=1, le=1e9)] | None,
+        Meta(
+            description="The clear limit's p-value is so many times the raise limit's; left out, the model's own "
+            "clear limit holds, or 2 times where it has none."
+        ),
+    ] = None
     publish_expected: Annotated[
         bool, Meta(description="Publish each channel's seen and expected mean with every score.")
     ] = False

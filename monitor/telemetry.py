@@ -36,6 +36,8 @@ EVENTS = {
     "state_unreadable": "An entry of the state topic was skipped: it is none of this version's.",
     "model_fault": "A model gave NaN or infinity for some windows, or its call failed: they are not scored, but for "
     "those that the model before it could score.",
+    "drift_began": "An asset began to drift: its inputs, scores or level, since which window. It changes no alarm.",
+    "drift_ended": "An asset drifts no more.",
     "model_refused": "A model that a pointer or file names is not taken, and why; the one in service stays.",
     "model_rolled_back": "A model failed in service where the one before it did not: that one serves again.",
     "model_serves": "Another model has taken over, from this step on.",
@@ -89,6 +91,10 @@ class Metrics:
         self.lag = Gauge("tocsin_lag_records", "Messages not yet read", ["partition"], registry=r)
         self.lag_s = Gauge("tocsin_lag_seconds", "Age of the newest message processed", ["partition"], registry=r)
         self.assets = Gauge("tocsin_assets", "Assets seen", registry=r)
+        self.drifting = Gauge(
+            "tocsin_drifting_assets", "Assets that drift, by kind: inputs, scores, level", ["detector", "kind"],
+            registry=r,
+        )  # fmt: skip
         self.assigned = Gauge("tocsin_assigned_partitions", "Partitions that this process owns", registry=r)
         self.batch_s = Histogram(
             "tocsin_batch_seconds", "Duration of a step with delivery", buckets=_SECONDS, registry=r

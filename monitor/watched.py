@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Policy, Transition, Window, exceeds, step
+from monitor.alarms import AlarmState, Policy, Transition, Window, accept, exceeds, is_over, limit_at, step
 from monitor.arrays import HIGHEST, Bools, Ints
 from monitor.columns import AssetTable, Columns
 from monitor.contributions import contributions
+from monitor.drift import Change, DriftRules, Drifts
 from monitor.grid import Grid
+from monitor.lift import Lifts
 from monitor.lines import resized
 from monitor.modelfile import Channel
 from monitor.placed import IdleClose, Readings
@@ -32,6 +34,7 @@ class Watching:
     grid: Grid
     policy: Policy
     channels: tuple[Channel, ...]
+    drift: DriftRules
     columns: Callable[[int], Ints | None]
     state_ahead: bool = False
 
@@ -49,10 +52,12 @@ class Watched:
     rules: Watching
     store: WindowStore
     assets: AssetTable
+    drifts: Drifts
     row_of: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # by asset code, -1: no row yet
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
+    lifts: Lifts = field(default_factory=Lifts)
     revisions: Revisions | None = None  # None: late readings revise nothing
     closes: dict[int, list[Close]] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
@@ -69,6 +74,8 @@ class Watched:
         """Keep an asset's alarm state, and what follows from it."""
         self.alarms[row] = alarm
         self.restless[row] = not alarm.at_rest
+        lift = alarm.lift if alarm.state == "normal" else 0.0
+        self.lifts.note(row, lift, alarm.lifted_at, alarm.accepted, alarm.accepted_by)
         if self.revisions:
             self.revisions.note(row, alarm)
 
@@ -78,6 +85,8 @@ class Watched:
 
     def follow(self, rules: Watching) -> None:
         """Go on by other rules, on the same grid: the model was replaced."""
+        if rules.drift is not self.rules.drift:
+            self.drifts = Drifts(rules.drift)
         self.rules = rules
         if self.revisions:
             self.revisions.channels = rules.channels
@@ -128,39 +137,60 @@ class Watched:
     # ------------------------------------------------------------------------------------- alarms and state
 
     def step_alarms(
-        self, ends: Ints, scored: ScoredWindows, rescore: Rescore, versions: tuple[str, str]
-    ) -> list[tuple[str, Transition]]:
+        self,
+        ends: Ints,
+        scored: ScoredWindows,
+        rescore: Rescore,
+        versions: tuple[str, str],
+        policies: tuple[Policy, Policy],
+    ) -> list[tuple[str, float, Transition]]:
         """Step the alarms of windows that can change one: those over the limit, and assets not at rest.
 
         ends: (n,) of the scored windows, in time order for each row; late readings have their place among them;
-        versions: of the model in service and of the one before it. Returns assets with their transitions.
+        versions, policies: of the model in service and of the one before it. Returns assets with the limit in force
+        and their transitions, and puts into `scored` each window's limit in force and whether an alarm was open.
         """
         rows = scored.row
+        models = [(rules.limits, version) for rules, version in zip(policies, versions, strict=True)]
+        self.lifts.apply(scored.limit, rows, ends, scored.before, models)
         active = self.restless[: len(self.names)].copy()
         active[rows[scored.over]] = True
-        told = []
+        told = list[tuple[str, float, Transition]]()
         places = np.flatnonzero(active[rows])
         places = places[np.argsort(rows[places], kind="stable")]
         late = list(self.revisions.late(active)) if self.revisions else []
         for place in in_order(places, rows, ends, late, self.rules.grid) if late else places.tolist():
             if isinstance(place, Late | Reset):
-                told += self._revise(place, rescore, versions)
+                for asset, revised in self._revise(place, rescore, versions):
+                    model = int(revised.window.model_version != versions[0])
+                    told.append((asset, policies[model].limits.score, revised))
                 continue
-            row, over = int(rows[place]), bool(scored.over[place])
-            before = self.alarms.get(row, AlarmState())
+            row, model = int(rows[place]), int(scored.before[place])
+            before, rules = self.alarms.get(row, AlarmState()), policies[model]
+            end, score, p_value = int(ends[place]), float(scored.score[place]), float(scored.p_value[place])
+            window = Window(end, score, p_value, versions[model])
+            over, limit = is_over(rules, before, window), limit_at(rules, before, end, window.model_version)
+            scored.limit[place], scored.open[place] = limit, before.state != "normal"
             if before.at_rest and not over:
                 continue
-            version = versions[int(scored.before[place])]
-            window = Window(int(ends[place]), float(scored.score[place]), float(scored.p_value[place]), version)
             incident = before.incident
             highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
             channels = contributions(self.rules.channels, scored, place) if highest else ()
-            after, transition = step(self.rules.policy, before, window, channels)
+            after, transition = step(rules, before, window, channels)
             self.keep_alarm(row, after)
             self.changed.add(row)
             if transition is not None:
-                told.append((self.names[row], transition))
+                told.append((self.names[row], limit, transition))
         return told
+
+    def follow_drift(self, ends: Ints, scored: ScoredWindows) -> list[Change]:
+        """What begins and ceases to drift with windows whose alarms were stepped; the model in service judges."""
+        if scored.before.any():
+            ends, scored = ends[~scored.before], scored.part(~scored.before)
+        clear_p = self.rules.policy.limits.clear_p
+        return self.drifts.update(
+            scored.row, ends, scored.score, scored.p_value, clear_p, scored.outside, scored.open
+        )
 
     def _revise(
         self, late: Late | Reset, rescore: Rescore, versions: tuple[str, str]
@@ -178,6 +208,20 @@ class Watched:
             self.keep_alarm(late.row, after)
             self.changed.add(late.row)
         return [(self.names[late.row], transition) for transition in told]
+
+    def accept(self, asset: str, at: int) -> tuple[float, Transition] | None:
+        """Accept an asset's open incident as normal; the limit before that, and what there is to tell of it."""
+        code = int(self.assets.codes_of([asset])[0]) if asset in self.known else self.assets.codes.get(asset, -1)
+        if code < 0 or (asset not in self.known and (code >= len(self.row_of) or self.row_of[code] < 0)):
+            return None  # never seen here
+        row = int(self.rows(np.array([code]))[0])
+        before = self.alarms.get(row, AlarmState())
+        after, transition = accept(self.rules.policy, before, at)
+        if transition is None:
+            return None
+        self.keep_alarm(row, after)
+        self.changed.add(row)
+        return limit_at(self.rules.policy, before, at, transition.window.model_version), transition
 
     def changed_state(self, topic: str, topic_id: str | None) -> Iterable[tuple[StateKey, StateEntry]]:
         """Entries of the assets whose alarm state or recorded closes changed since the last call."""
@@ -201,7 +245,7 @@ def watched(rules: Watching, assets: AssetTable) -> Watched:
     """A detector that has seen no asset yet; `assets` gives them their codes."""
     store = WindowStore(rules.grid, len(rules.channels))
     revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
-    return Watched(rules, store, assets, revisions=revisions)
+    return Watched(rules, store, assets, Drifts(rules.drift), revisions=revisions)
 
 
 def nothing(detector: Watched) -> Readings:

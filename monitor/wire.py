@@ -118,7 +118,8 @@ class IncidentEvent(Struct, frozen=True):
     """Body of a message on `tocsin.anomalies`: one transition of one incident; all times are event time, UTC.
 
     `start` is when the first window over the limit began to differ, `end` the last one's end; `detected` is
-    the window end at which the transition was decided; `peak` is the highest score so far, at `peak_time`.
+    the window end at which the transition was decided; `peak` is the highest score so far, at `peak_time`; `reason`
+    is "accepted" where a person accepted the incident as normal.
     """
 
     incident_id: str
@@ -144,6 +145,7 @@ class IncidentEvent(Struct, frozen=True):
     labels: dict[str, str] = {}
     weight: float = 1.0
     runbook: str = ""
+    reason: str = ""
 
     @property
     def event_id(self) -> str:

@@ -17,7 +17,7 @@ def metadata(channels=("a", "b"), window=4, stride=2, period_ms=1000, min_observ
         "name": "plain",
         "version": "1",
         "family": "mean-absolute",
-        "channels": tuple(Channel(name, "mm/s") for name in channels),
+        "channels": tuple(each if isinstance(each, Channel) else Channel(each, "mm/s") for each in channels),
         "window": window,
         "stride": stride,
         "period_ms": period_ms,

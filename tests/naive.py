@@ -148,14 +148,28 @@ def _event_time(ts):
     return int(moment.timestamp() * 1000) * 1_000_000
 
 
-def alarm_events(windows, raise_p, clear_p, raise_after, clear_after):
+def lifted_limit(raises, end, limit, factor, per_ns):
+    """The limit at `end` after raises at these times: each puts the lift up by 1, it comes down by `per_ns`."""
+    lift, since = 0.0, 0
+    for at in raises:
+        lift = max(0.0, lift - per_ns * (at - since)) + 1
+        since = at
+    return limit * factor ** max(0.0, lift - per_ns * (end - since)) if raises else limit
+
+
+def alarm_events(windows, raise_p, clear_p, raise_after, clear_after, lifting=None):
     """What one asset's scored windows (end, score, p-value) tell, in time order.
 
     Events are (kind, decided at, end of the first window over the limit, end of the last one, end of the peak).
+    `lifting` are limit, factor and raises that are taken back per ns, where each raise lifts the limit.
     """
     events, over, quiet, raised = [], [], 0, False
     for end, score, p in windows:
-        if p <= raise_p:
+        reached = True
+        if lifting:
+            raises = [] if raised else [event[1] for event in events if event[0] == "raised"]
+            reached = score >= lifted_limit(raises, end, *lifting)
+        if p <= raise_p and reached:
             over.append((end, score))
             quiet = 0
         elif not raised:
@@ -199,6 +213,7 @@ class NaiveAlarm:
     quiet: int = 0
     incident: NaiveIncident | None = None
     past: list = field(default_factory=list)
+    raises: list = field(default_factory=list)
 
 
 @dataclass
@@ -220,6 +235,7 @@ class NaiveIncidents:
     bound: int
     most: int
     past: int
+    lifting: tuple | None = None  # as `alarm_events` has it
     alarms: dict = field(default_factory=dict)
     known: dict = field(default_factory=dict)  # asset -> [(ts, values)], on time or late within the bound
     events: list = field(default_factory=list)
@@ -271,7 +287,9 @@ class NaiveIncidents:
         if score is None:
             return
         alarm, p = self.alarms.setdefault(name, NaiveAlarm()), self.p_value(score)
-        if p <= self.raise_p:
+        raised = alarm.incident and alarm.incident.raised
+        reached = not self.lifting or score >= lifted_limit([] if raised else alarm.raises, end, *self.lifting)
+        if p <= self.raise_p and reached:
             alarm.over, alarm.quiet = alarm.over + 1, 0
             alarm.incident = alarm.incident or NaiveIncident({}, end)
             alarm.incident.last_over = end
@@ -282,6 +300,7 @@ class NaiveIncidents:
             alarm.quiet = alarm.quiet + 1 if p > self.clear_p else 0
         if alarm.incident and not alarm.incident.raised and alarm.over >= self.raise_after:
             alarm.incident.raised = True
+            alarm.raises.append(end)
             self._tell("raised", name, end, alarm.incident)
         elif alarm.incident and alarm.incident.raised and alarm.quiet >= self.clear_after:
             self._tell("cleared", name, end, alarm.incident)
@@ -345,6 +364,34 @@ class NaiveIncidents:
         score, rows = incident.windows[incident.peak]
         told = (kind, name, end, incident.first, incident.last_over, incident.seq, incident.peak, score)
         self.events.append((*told, copy.deepcopy(rows)))
+
+
+def drift_changes(windows, horizon, clear_p, spread):
+    """What one asset's windows (score, p-value, shares outside by channel, alarm open) tell of its drift.
+
+    Changes are (number of the window, kind, began), in order of time.
+    """
+    outside, p_mean, above, mean, deviation = [0.0] * len(windows[0][2]), 0.5, 0.0, None, 1.0
+    drifting, changes = set(), []
+    for number, (score, p, shares, is_open) in enumerate(windows):
+        log = math.log(max(score, 1e-12))
+        mean = log if mean is None else mean
+        deviation += (abs(log - mean) - deviation) / horizon
+        mean += (log - mean) / horizon
+        above += ((p <= clear_p) - above) / horizon
+        figures = [("level", above * min(1.0, spread / max(deviation, 1e-12)), 0.9, 0.6)]
+        if not is_open:
+            outside = [known + (share - known) / horizon for known, share in zip(outside, shares, strict=True)]
+            p_mean += (p - p_mean) / horizon
+            figures += [("inputs", max(outside), 0.5, 0.3), ("scores", abs(p_mean - 0.5), 0.25, 0.15)]
+        for kind, figure, begins, ends in figures:
+            if kind in drifting and figure < ends:
+                drifting.remove(kind)
+                changes.append((number, kind, False))
+            elif kind not in drifting and figure > begins:
+                drifting.add(kind)
+                changes.append((number, kind, True))
+    return sorted(changes)
 
 
 def average_precision(scores, labels):

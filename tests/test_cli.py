@@ -1,5 +1,6 @@
 """The command: every help has an example, and what is wrong is said in one sentence, without a traceback."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 from typer.main import get_command
 
 from monitor.broker import free_port
+from monitor.check import check
 from monitor.cli import app, main
+from monitor.config import load
+from monitor.modelfile import Incidents
 from tests.e2e.site import tocsin
 from tests.models import giving, metadata, write_model
 
@@ -113,6 +118,8 @@ def test_help_of_every_command_has_an_example(command: str, call: Call) -> None:
         ("backtest text.parquet --model plain", "column 'b' is text"),
         ("backtest other.parquet --model plain", "none of the model's channels"),
         ("backtest file --model plain", "file"),
+        ("backtest good.parquet --model plain --accept pump", "--accept pump: give an asset and a time"),
+        ("backtest good.parquet --model plain --accept pump@2026-01-01T00:00:00", "with its zone"),
         ("broker --data file", "file"),
         ("broker --host 203.0.113.1 --port 9", "203.0.113.1"),
     ],
@@ -190,3 +197,33 @@ def test_client_setting_of_the_daemons_own_is_refused_before_a_broker_is_asked(c
     assert told.returncode == 1
     assert "kafka.acks: the daemon sets this itself" in told.stdout + told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_backtest_accepts_a_lasting_level_as_normal_and_rings_for_worse(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(folder)
+    second = np.arange(240)
+    value = pa.array(np.select([second < 60, second < 180], [0.0, 9.0], 30.0))
+    ts = pa.array(second * 1000, pa.timestamp("ms", "UTC"))
+    pq.write_table(pa.table({"ts": ts, "a": value, "b": value}), folder / "shift.parquet")
+    told = call("backtest shift.parquet --model plain --asset pump --accept pump@1970-01-01T00:02:00Z")
+    assert "1 alarms accepted as normal" in told.stderr
+    events = [json.loads(line) for line in (folder / "backtest" / "incidents.jsonl").read_text().splitlines()]
+    found = [(event["transition"], event["reason"], event["detected"]) for event in events]
+    assert [each[:2] for each in found] == [("raised", ""), ("cleared", "accepted"), ("raised", "")]
+    assert found[1][2] == "1970-01-01T00:02:00Z" < found[2][2]
+
+
+@pytest.mark.parametrize(("budget", "told"), [(0.1, True), (0.5, False)])
+def test_check_says_where_the_calibration_is_too_short_for_the_alarm_budget(
+    folder: Path, budget: float, told: bool
+) -> None:
+    counted = Incidents(days=2.0, rates=((10.0, 1.0), (0.5, 2.0)), clear=0.9)
+    write_model(folder, metadata(calibration=replace(metadata().calibration, incidents=counted)))
+    file = folder / "tocsin.toml"
+    file.write_text(f"{file.read_text()}alarm_budget_per_day = {budget}\n")
+    verdict = next(check(load(file)))
+    assert verdict.good
+    sentence = "the alarm budget is 0.5 a day, not 0.1: the model was calibrated on 2 days"
+    assert (sentence in verdict.text) == told

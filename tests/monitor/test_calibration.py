@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from monitor.calibration import SMALLEST_P, limits, p_values, score_at
-from monitor.modelfile import Calibration, Tail
+from monitor.calibration import SMALLEST_P, limits, p_values, promised, score_at
+from monitor.modelfile import Calibration, Incidents, Tail
 from tests import models
 
 SHAPES = [-0.4, -1e-7, 0.0, 1e-10, 1e-7, 0.3, 1.2]
@@ -107,3 +108,44 @@ def test_a_larger_budget_and_fewer_windows_lower_the_limit():
 
 def test_windows_of_a_day_follow_from_period_and_stride():
     assert models.metadata(period_ms=500, stride=8).windows_per_day == 21_600
+
+
+# ----------------------------------------------------------------------------------- from incidents that were counted
+
+INCIDENTS = Incidents(days=10.0, rates=((100.0, 0.5), (1.0, 1.0), (0.1, 2.0)), clear=0.8, lift=3.0)
+COUNTED = replace(PLAIN, incidents=INCIDENTS)
+
+
+@pytest.mark.parametrize(
+    ("budget", "score"),
+    [(1000, 0.5), (100, 0.5), (10, 0.5**0.5), (1, 1.0), (0.1**0.5, 2**0.5), (0.1, 2.0), (0.001, 2.0)],
+)
+def test_the_limit_is_the_score_at_which_normal_data_raised_as_many_incidents(budget, score):
+    found = limits(COUNTED, 1000, budget)
+    assert found.score == pytest.approx(score)
+    assert found.raise_p == pytest.approx(p_values(PLAIN, np.array([score]))[0], rel=1e-5)
+    assert (found.factor, found.decay_per_ns) == (3.0, pytest.approx(max(budget, 0.1) / 86_400e9))
+
+
+def test_beyond_the_highest_score_that_was_counted_the_limit_follows_the_tail():
+    counted = replace(PLAIN, incidents=replace(INCIDENTS, days=1e6))
+    assert limits(counted, 1000, 0.001).score == pytest.approx(2.0 + 0.1 * np.log(100))
+
+
+def test_nothing_rarer_than_once_in_the_calibration_is_promised():
+    assert [promised(COUNTED, budget) for budget in (0.01, 0.1, 5)] == [0.1, 0.1, 5]
+    assert promised(PLAIN, 0.01) == 0.01
+
+
+@pytest.mark.parametrize(
+    ("deadband", "budget", "clear_p"),
+    [(None, 1, 0.2), (None, 50, 1 - 0.5 ** (np.log(50) / np.log(100))), (1.5, 1, 1.5 * 0.1 * np.exp(-1))],
+)
+def test_a_window_is_back_to_normal_below_the_models_own_score_or_by_the_deadband(deadband, budget, clear_p):
+    found = limits(COUNTED, 1000, budget, deadband)
+    assert found.clear_p == pytest.approx(clear_p, rel=0.01)
+    assert found.clear_p >= found.raise_p
+
+
+def test_without_counted_incidents_the_clear_limit_is_twice_as_likely_where_nothing_is_said():
+    assert limits(PLAIN, 1000, 1) == limits(PLAIN, 1000, 1, 2.0)

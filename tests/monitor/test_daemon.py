@@ -416,3 +416,19 @@ def test_what_was_not_delivered_is_in_no_snapshot(tmp_path):
     plant.daemon.stop()
     plant.daemon.run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_assets_that_drift_are_counted_by_kind_and_anew_after_a_restart():
+    plant = Plant()
+
+    def drifting(kind):
+        labels = {"detector": "d", "kind": kind}
+        return plant.daemon.metrics.registry.get_sample_value("tocsin_drifting_assets", labels)
+
+    plant.reads(0, *range(400), value=0.95)
+    plant.reads(1, *range(400), value=0.5)
+    assert [drifting(kind) for kind in ("inputs", "scores", "level")] == [0, 1, 0]
+    assert plant.events() == []
+    plant.restart()
+    plant.reads(1, *range(400, 404), value=0.5)
+    assert drifting("scores") == 0

@@ -602,7 +602,19 @@ def test_records_of_models_that_took_turns_hold_each_window_once_and_rise_in_tim
     matrix = np.zeros((count, 2), np.float32)
     over = np.zeros(count, np.bool_)
     scored = ScoredWindows(
-        np.zeros(count, np.int64), rows, bucket, numbers, numbers, over, matrix, matrix, matrix, before
+        np.zeros(count, np.int64),
+        rows,
+        bucket,
+        numbers,
+        numbers,
+        over,
+        matrix,
+        matrix,
+        matrix,
+        before,
+        numbers,
+        matrix,
+        over,
     )
     detector = parse({"detectors": [DETECTOR]}).detectors[0]
     serving = Serving(watch(detector, models.model(version="1"), 9))

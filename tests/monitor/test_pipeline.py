@@ -171,13 +171,13 @@ def plants(draw):
     return readings
 
 
-def run(readings, cuts, silent=(), restarts=()):
+def run(readings, cuts, silent=(), restarts=(), **model):
     """What a run gives that reads up to each cut, where the clock may close it and it may restart.
 
     A refill is read in batches too, which end where offsets are divided by three.
     """
     config = configuration(on_delay_s=2, off_delay_s=4)
-    made, outputs, state, at = started(assembly(config)), [], {}, 0
+    made, outputs, state, at = started(assembly(config, **model)), [], {}, 0
     for cut in [*cuts, len(readings)]:
         outputs.append(feed(made, readings[at:cut], at)[0])
         if cut in silent:
@@ -185,7 +185,7 @@ def run(readings, cuts, silent=(), restarts=()):
         state |= {key: entry for output in outputs for _, key, entry in output.state}
         if cut in restarts:
             position = outputs[-1].positions[WHERE]
-            made = started(assembly(config), position, list(state.items()))
+            made = started(assembly(config, **model), position, list(state.items()))
             for low in [position.low, *range(position.low // 3 * 3 + 3, cut, 3)]:
                 refill, _ = feed(made, readings[low : min(low // 3 * 3 + 3, cut)], low)
                 assert (scores_of(refill), refill.transitions, refill.counts.late) == ({}, [], 0)

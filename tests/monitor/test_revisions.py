@@ -7,11 +7,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from monitor.assembly import assemble
 from monitor.columns import Messages
 from monitor.config import parse
 from monitor.errors import InvalidConfiguration
+from monitor.modelfile import Incidents
 from monitor.state import Position, decode_entry, decode_position, encode_entry, encode_metadata
 from monitor.wire import scores_batch
 from tests import models
@@ -22,6 +24,8 @@ SECOND = 10**9
 WHERE = ("tocsin.readings", 0)
 BOUND_S, IDLE_S, LATENESS_S = 20, 30, 1
 QUIET, LOUD = 0.1, 3.0
+LIMIT = float(np.float32(1.2))  # of a model whose limit rises with each raise, at 4000 a day
+INCIDENTS = Incidents(days=1.0, rates=((40_000.0, 0.6), (4000.0, 1.2), (40.0, 2.4)), clear=0.8)
 
 
 def configuration(bound_s=BOUND_S, lateness_s=LATENESS_S, reset_s=86_400, **detector):
@@ -334,24 +338,28 @@ def p_value(score):
     return max(0.1 * np.exp(-(score - 0.9) / 0.1), 1e-30) if score > 0.9 else 1 - score
 
 
-def oracle(bound_s, lateness_s, raise_after, clear_after, shape, reset_s=86_400):
+def oracle(bound_s, lateness_s, raise_after, clear_after, shape, reset_s=86_400, lifts=False):
     window, stride, period_s = shape
     windows = NaiveWindows(
         period_s * SECOND, window, stride, lateness_s * SECOND, IDLE_S * SECOND, 2, reset_s * SECOND
     )
     raise_p, most = 4000 / 86400 * stride * period_s, 2 * math.ceil(window / stride) + 16
+    clear_p = 2 * raise_p
+    if lifts:
+        raise_p, clear_p = p_value(LIMIT), p_value(INCIDENTS.clear)
     return NaiveIncidents(
         windows,
         scored,
         lambda rows: explained(rows, stride),
         p_value,
         raise_p,
-        2 * raise_p,
+        clear_p,
         raise_after,
         clear_after,
         bound_s * SECOND,
         most,
         4,
+        (LIMIT, 2.0, 4000 / 86_400e9) if lifts else None,
     )
 
 
@@ -376,10 +384,11 @@ def as_oracle(run, stride_s):
     st.integers(1, 3),
     st.sampled_from([(4, 2, 1), (4, 2, 1), (5, 1, 1), (3, 3, 1), (2, 5, 1), (3, 2, 2)]),
     st.sampled_from([86_400, 40]),
+    st.booleans(),
     st.data(),
 )
 def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fall(
-    log, bound_s, lateness_s, raise_after, clear_after, shape, reset_s, data
+    log, bound_s, lateness_s, raise_after, clear_after, shape, reset_s, lifts, data
 ):
     if reset_s < 60:  # a reset has its place between two messages
         log = [[reading] for message in log for reading in message]
@@ -387,8 +396,9 @@ def test_incidents_are_those_of_the_oracle_wherever_batches_end_and_restarts_fal
     stride_s = stride * period_s
     delays = {"on_delay_s": stride_s * (raise_after - 1), "off_delay_s": stride_s * (clear_after - 1)}
     config = configuration(bound_s, lateness_s, reset_s, **delays)
-    run = Run(log, config, window=window, stride=stride, period_ms=1000 * period_s)
-    naive = oracle(bound_s, lateness_s, raise_after, clear_after, shape, reset_s)
+    calibration = replace(models.metadata().calibration, incidents=INCIDENTS if lifts else None)
+    run = Run(log, config, window=window, stride=stride, period_ms=1000 * period_s, calibration=calibration)
+    naive = oracle(bound_s, lateness_s, raise_after, clear_after, shape, reset_s, lifts)
     while run.at < len(log):
         first = run.at
         run.reads(data.draw(st.integers(1, 30)))

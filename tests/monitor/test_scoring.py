@@ -229,6 +229,12 @@ def quantiles(*points):
     return lambda document: document["calibration"].update(quantiles=points)
 
 
+def incidents(*rates, days=30.0, **more):
+    """A change of the metadata document: incidents that normal data raised at each limit."""
+    told = {"days": days, "rates": rates, "clear": 0.5} | more
+    return lambda document: document["calibration"].update(incidents=told)
+
+
 @pytest.mark.parametrize(
     ("change", "clause"),
     [
@@ -253,6 +259,12 @@ def quantiles(*points):
         (quantiles([0.0, 0.0], [1.5, 1.0]), "`$.calibration.quantiles"),
         (quantiles([0.0, 1.0], [0.9, 0.5]), "calibration.quantiles: probabilities and scores must rise"),
         (quantiles([0.5, 0.0], [0.5, 0.5]), "calibration.quantiles: probabilities and scores must rise"),
+        (incidents([2.0, 1.0], [2.0, 1.5]), "calibration.incidents.rates: incidents a day must fall and scores rise"),
+        (incidents([2.0, 1.5], [1.0, 1.0]), "calibration.incidents.rates: incidents a day must fall and scores rise"),
+        (incidents([2.0, 1.0]), "`$.calibration.incidents.rates`"),
+        (incidents([2.0, 0.0], [1.0, 1.0]), "`$.calibration.incidents.rates"),
+        (incidents([2.0, 1.0], [1.0, 1.5], days=0), "`$.calibration.incidents.days`"),
+        (incidents([2.0, 1.0], [1.0, 1.5], lift=0.9), "`$.calibration.incidents.lift`"),
     ],
 )
 def test_metadata_that_breaks_a_clause_is_refused_with_its_path(tmp_path, change, clause):
