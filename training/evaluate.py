@@ -7,6 +7,7 @@ import dataclasses
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from monitor.datafiles import write_recording
 from monitor.recording import Recording
+from monitor.scoring import Model, load_model
 from training import labelled
 from training.data import NOT_CHANNELS, DataSet, with_channels
 from training.fit import FitArgs, Progress, fit, silent
@@ -100,34 +102,46 @@ def evaluate(args: EvaluateArgs, progress: Progress = silent) -> tuple[Evaluatio
     notes = labelled.check(train, test, paths, args.label)
     with tempfile.TemporaryDirectory(prefix="tocsin-") as folder:
         fitted = fit(_fitting(args, train, Path(folder)), progress)
-        model = fitted.metadata
         seconds_fit = time.perf_counter() - began
-        with_channels(DataSet(tuple(test.channels), (), ""), model.channel_names, f"the model of {args.train}")
         progress("test", 0, 1)
-        first = labelled.lead(train, test, model.period_ms * 1_000_000, model.window + model.stride)
-        recording, place = labelled.after(first, test)
-        watched = watch(fitted.model, recording, args.budget)
-    found = labelled.details(test, watched, place, recording.assets)
+        found, limit = assess(load_model(fitted.model, "cpu"), train, test, args.budget)
     progress("count", 0, 1)
-    beside = {name: rank(score, found.labels) for name, score in baseline_scores(train, test, found.channels).items()}
-    said = {
-        "seconds_fit": round(seconds_fit, 2),
-        "family": model.family,
-        "budget_per_day": args.budget,
-        "limit": watched.limit,
-        "window": model.window,
-        "stride": model.stride,
-        "period_ms": model.period_ms,
-        "seed": args.fitting.seed,
-        "channels": len(found.channels),
-        "channels_left_out": fitted.dropped,
-        "baselines": beside,
-        "vus_window": WINDOW,
-        "vus_thresholds": THRESHOLDS,
-        "notes": (*notes, *fitted.notes),
-    }
-    counted = counts(found, model.period_ms * 1_000_000)
-    return Evaluation(**counted, **said, seconds=round(time.perf_counter() - began, 2)), found
+    model = fitted.metadata
+    ranks = {name: rank(score, found.labels) for name, score in baseline_scores(train, test, found.channels).items()}
+    figures: dict[str, Any] = counts(found, model.period_ms * 1_000_000)
+    evaluation = Evaluation(
+        **figures,
+        seconds=round(time.perf_counter() - began, 2),
+        seconds_fit=round(seconds_fit, 2),
+        family=model.family,
+        budget_per_day=args.budget,
+        limit=limit,
+        window=model.window,
+        stride=model.stride,
+        period_ms=model.period_ms,
+        seed=args.fitting.seed,
+        channels=len(found.channels),
+        channels_left_out=fitted.dropped,
+        baselines=ranks,
+        vus_window=WINDOW,
+        vus_thresholds=THRESHOLDS,
+        notes=(*notes, *fitted.notes),
+    )
+    return evaluation, found
+
+
+def assess(model: Model, train: Recording, test: Recording, budget: float) -> tuple[Details, float]:
+    """What the daemon's step says of the test rows, and the score that is its limit.
+
+    Where the test rows follow the training rows without a gap, the newest of these go through the step first, so
+    that the first windows are whole. Raises InvalidData where the test rows lack channels of the model.
+    """
+    metadata = model.metadata
+    with_channels(DataSet(tuple(test.channels), (), ""), metadata.channel_names, "the model")
+    first = labelled.lead(train, test, metadata.period_ms * 1_000_000, metadata.window + metadata.stride)
+    recording, place = labelled.after(first, test)
+    watched = watch(model, recording, budget)
+    return labelled.details(test, watched, place, recording.assets), watched.limit
 
 
 def counts(found: Details, period_ns: int) -> dict[str, float | int]:

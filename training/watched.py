@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.assembly import assemble, load_models
+from monitor.assembly import assemble
 from monitor.backtest import outputs
-from monitor.config import Config, Detector, Input, Scoring
+from monitor.config import Config, Detector, Input
 from monitor.errors import InvalidModel
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.pipeline import Output
 from monitor.recording import Recording
+from monitor.scoring import Model
 from training.measures.events import Incidents
 
+DETECTOR = "watched"
 IDLE_S, RESET_S = 300.0, 86_400.0  # the daemon's own; windows of hours need longer ones
 OPEN = np.iinfo(np.int64).max // 4  # end of an incident that is never cleared
 
@@ -41,16 +42,14 @@ class Watched:
     metadata: ModelMetadata
 
 
-def watch(model: Path, recording: Recording, budget_per_day: float) -> Watched:
+def watch(model: Model, recording: Recording, budget_per_day: float) -> Watched:
     """Run a model over a recording as the daemon does, with no delays; raises InvalidModel where scores fail."""
-    config = configuration(model, budget_per_day)
-    models = load_models(config)
-    (served,) = models.values()
-    metadata = served.metadata
-    config = configuration(model, budget_per_day, metadata)
-    steps = list(outputs(assemble(config, models), recording, config.topics.readings, 1))
+    metadata = model.metadata
+    config = configuration(metadata, budget_per_day)
+    assembly = assemble(config, {DETECTOR: model})
+    steps = list(outputs(assembly, recording, config.topics.readings, 1))
     for fault in (fault for step in steps for fault in step.faults):
-        raise InvalidModel(f"{model}: {fault.windows} windows have no finite score {fault.detail}".rstrip())
+        raise InvalidModel(f"{fault.windows} windows have no finite score {fault.detail}".rstrip())
     index = _windows_of_rows(steps, recording, metadata)
     score, p_value, channel_score, limit = _told(steps, len(metadata.channels))
     starts, ends, raised, asset = _incidents(steps, recording, metadata.period_ms * metadata.stride * 1_000_000)
@@ -69,14 +68,12 @@ def watch(model: Path, recording: Recording, budget_per_day: float) -> Watched:
     )
 
 
-def configuration(model: Path, budget_per_day: float, metadata: ModelMetadata | None = None) -> Config:
-    """One detector with this model for all assets; an asset is idle after two windows, but not before the default."""
-    window_s = 0.0 if metadata is None else metadata.window * metadata.period_ms / 1000
-    idle = max(IDLE_S, 2 * window_s)
+def configuration(metadata: ModelMetadata, budget_per_day: float) -> Config:
+    """One detector for all assets; these are idle after two windows, but not before the daemon's default."""
+    idle = max(IDLE_S, 2 * metadata.window * metadata.period_ms / 1000)
     return Config(
         input=Input(idle_limit_s=idle, reset_after_s=max(RESET_S, idle)),
-        scoring=Scoring(provider="cpu"),
-        detectors=(Detector(name="watched", model=str(model), assets=("*",), alarm_budget_per_day=budget_per_day),),
+        detectors=(Detector(name=DETECTOR, model=DETECTOR, assets=("*",), alarm_budget_per_day=budget_per_day),),
     )
 
 
