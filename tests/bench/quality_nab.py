@@ -13,11 +13,12 @@ from scipy.special import log_ndtr
 from monitor.errors import InvalidData
 from monitor.recording import Recording
 from tests.bench.quality_recipe import Figures, Settings, alarms_on, days, fitted, read, recipe
+from training.measures import baselines
 from training.measures.nab import nab_score
 
 CUTS = 0.15, 0.25, 0.4, 0.6, 0.8
 WINDOW, STEP = 6400, 100  # of the Windowed Gaussian
-QUANTILE = 0.995  # of a score's own past
+QUANTILE, CLEAR_QUANTILE = 0.995, 0.99  # of a score's own past, for the detectors without a model
 
 
 def cases(settings: Settings) -> list[str]:
@@ -30,17 +31,18 @@ def run(case: str, settings: Settings) -> Figures:
     rows = read(settings.data / "nab" / "realKnownCause" / f"{case}.parquet")
     start = int(CUTS[0] * len(rows))
     detections, refused = walk(rows, settings)
-    gaussian = raised(windowed_gaussian(rows.values[:, 0]), QUANTILE, start)
+    gaussian = raised(windowed_gaussian(rows.values[:, 0]), start)
     labels = np.asarray(rows.labels)
+    steps = baselines.last_value(rows.values[:start], rows.values)
+    pca = baselines.windowed_pca(rows.values[:start], rows.values)
     return {
         "score": nab_score(detections, labels, start),
         "detections": int(detections.sum()),
         "windowed_gaussian": nab_score(gaussian, labels, start),
         "windowed_gaussian_detections": int(gaussian.sum()),
-        "flag_everything": nab_score(np.arange(len(rows)) >= start, labels, start),
-        "last_value": nab_score(
-            raised(np.abs(np.diff(rows.values[:, 0], prepend=np.nan)), QUANTILE, start), labels, start
-        ),
+        "flag_everything": nab_score(np.arange(len(rows)) == start, labels, start),
+        "last_value": nab_score(raised(steps, start), labels, start),
+        "windowed_pca": nab_score(raised(pca, start), labels, start),
         "refused": refused,
     }
 
@@ -84,17 +86,20 @@ def windowed_gaussian(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return score
 
 
-def raised(score: NDArray[np.float64], quantile: float, start: int) -> NDArray[np.bool_]:
-    """Rows (N,) from `start` on whose score is above that quantile of all before, the row before not being so."""
+def raised(score: NDArray[np.float64], start: int) -> NDArray[np.bool_]:
+    """Rows (N,) from `start` on at which an incident is raised, by quantiles of the score's own past.
+
+    It is open until the score is back below a limit twice as likely: the daemon's rule and its default deadband.
+    """
     past: list[float] = []
-    over = np.zeros(len(score), np.bool_)
-    for row, value in enumerate(score):
+    result, is_open = np.zeros(len(score), np.bool_), False
+    for row, value in enumerate(score.tolist()):
         if row >= start and past:
-            over[row] = value > past[min(int(quantile * len(past)), len(past) - 1)]
-        if not np.isnan(value):
-            bisect.insort(past, value)
-    before = np.concatenate([[False], over[:-1]])
-    return over & ~before
+            raise_at, clear_at = (past[int(share * len(past))] for share in (QUANTILE, CLEAR_QUANTILE))
+            result[row] = not is_open and value > raise_at
+            is_open = bool(result[row]) or (is_open and value > clear_at)
+        bisect.insort(past, value)
+    return result
 
 
 def figures(results: dict[str, Figures]) -> dict[str, float]:
