@@ -70,7 +70,7 @@ def check(train: Recording, test: Recording, paths: tuple[Path, Path], label: st
 def _check_times(train: Recording, test: Recording, before: Path, after: Path) -> tuple[str, ...]:
     """Refuse test rows that were learnt from, or that lie before all that was; note those that overlap in time."""
     notes = []
-    for name in set(train.assets) & set(test.assets):
+    for name in sorted(set(train.assets) & set(test.assets)):
         known, tested = (part.take(part.asset == part.assets.index(name)) for part in (train, test))
         if not (len(known) and len(tested)) or tested.ts[0] > known.ts[-1]:
             continue

@@ -30,7 +30,7 @@ PARTS: dict[str, ModuleType] = {
     "nab": quality_nab,
     "skab": quality_skab,
 }
-MNIST = "mnist"
+MNIST, FAILED = "mnist", "failed"
 ASKED = (
     "skab_f1",
     "skab_false_alarm_rate",
@@ -81,18 +81,21 @@ def tasks(options: argparse.Namespace, data: Path) -> list[Task]:
 
 
 def run(task: Task) -> tuple[Task, Figures, float]:
-    """Measure one case in this process; the seconds that it took."""
+    """Measure one case in this process, or say why it failed; the seconds that it took."""
     part, case, settings = task
     began = time.perf_counter()
-    if part == MNIST:
-        found = mnist.measure(settings.quick, settings.data / MNIST, None, settings.seed)
-    else:
-        found = PARTS[part].run(case, settings)
+    try:
+        if part == MNIST:
+            found = mnist.measure(settings.quick, settings.data / MNIST, None, settings.seed)
+        else:
+            found = PARTS[part].run(case, settings)
+    except TocsinError as error:
+        found = {FAILED: str(error)}
     return task, found, time.perf_counter() - began
 
 
 def measure(todo: list[Task], jobs: int, say: Callable[[str], None]) -> Results:
-    """Run all tasks in processes; raises what a case raises."""
+    """Run all tasks in processes; results are in the order of the tasks."""
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     results: Results = {}
     context = multiprocessing.get_context("spawn")
@@ -112,6 +115,20 @@ def measure(todo: list[Task], jobs: int, say: Callable[[str], None]) -> Results:
         }
         for part, cases in in_order.items()
     }
+
+
+def sound(results: Results) -> tuple[Results, dict[str, str]]:
+    """The parts of which every case was measured, and why the cases failed that were not."""
+    failed = {
+        f"{part} {case}, seed {seed}": found[FAILED]
+        for part, by_seed in results.items()
+        for seed, cases in by_seed.items()
+        for case, found in cases.items()
+        if FAILED in found
+    }
+    return {
+        part: each for part, each in results.items() if not any(case.startswith(f"{part} ") for case in failed)
+    }, failed
 
 
 def figures(results: Results) -> list[dict[str, float]]:
@@ -141,17 +158,16 @@ def main() -> None:
             "the data is missing: set TOCSIN_DATA, or --data, to the folder with skab, smd, nab and mnist"
         )
     began = time.perf_counter()
-    try:
-        results = measure(tasks(options, data), options.jobs, lambda line: print(line, file=sys.stderr, flush=True))
-    except TocsinError as error:
-        raise SystemExit(str(error)) from None
+    results = measure(tasks(options, data), options.jobs, lambda line: print(line, file=sys.stderr, flush=True))
+    results, failed = sound(results)
     of_seeds = figures(results)
-    page = quality_report.page(results, of_seeds, options.family, time.perf_counter() - began)
+    page = quality_report.page(results, of_seeds, failed, options.family, time.perf_counter() - began)
     print(page)
     where = options.page or (None if options.quick or options.only else quality_report.PAGE)
     if where:
         where.write_text(page, encoding="utf-8")
     print(last_line(of_seeds))
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -34,11 +34,14 @@ TARGETS: tuple[tuple[str, str, float, bool], ...] = (
 BySeed = dict[int, dict[str, Figures]]
 
 
-def page(results: dict[str, BySeed], of_seeds: list[dict[str, float]], family: str, took_s: float) -> str:
-    """The whole page."""
+def page(
+    results: dict[str, BySeed], of_seeds: list[dict[str, float]], failed: dict[str, str], family: str, took_s: float
+) -> str:
+    """The whole page; `failed` are cases with the reason."""
     tables = {"skab": skab, "smd": smd, "budget": budget, "nab": nab, "mnist": mnist}
     parts = [head(len(of_seeds), family, took_s), summary(of_seeds)]
     parts += [table(results[part]) for part, table in tables.items() if part in results]
+    parts += [f"Not measured, since {case} failed: {reason}" for case, reason in failed.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,8 +74,9 @@ def skab(by_seed: BySeed) -> str:
     """Pooled, the baselines beside, and each run."""
     lines = [
         "## SKAB\n",
-        f"The first {quality_skab.TRAINED} rows of each run to learn from, the rest to test on; one alarm allowed in as "
-        f"much time as was learnt from. Baselines at the {quality_skab.QUANTILE} quantile of their training scores.\n",
+        f"The first {quality_skab.TRAINED} rows of each run to learn from, the rest to test on; one alarm "
+        f"allowed in as much time as was learnt from. Baselines at the {quality_skab.QUANTILE} quantile of their "
+        "training scores.\n",
         "| all rows | F1 | false-alarm rate | missed |",
         "|---|---|---|---|",
     ]
@@ -157,8 +161,9 @@ def nab(by_seed: BySeed) -> str:
     return "\n".join(
         [
             "## NAB realKnownCause\n",
-            f"Standard score, nothing scored before the first {quality_nab.CUTS[0]:.0%}; fitted on the past at {cuts} of "
-            f"the rows. Detectors without a model raise at the {quality_nab.QUANTILE} quantile of their own past.\n",
+            f"Standard score, nothing scored before the first {quality_nab.CUTS[0]:.0%}; fitted on the past at {cuts} "
+            f"of the rows. Detectors without a model raise at the {quality_nab.QUANTILE} quantile of their own "
+            "past, and clear at the one that is passed twice as often.\n",
             *_by_case(by_seed, columns, titles, "mean"),
         ]
     )
