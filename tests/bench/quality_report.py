@@ -161,9 +161,9 @@ def nab(by_seed: BySeed) -> str:
     return "\n".join(
         [
             "## NAB realKnownCause\n",
-            f"Standard score, nothing scored before the first {quality_nab.CUTS[0]:.0%}; fitted on the past at {cuts} "
-            f"of the rows. Detectors without a model raise at the {quality_nab.QUANTILE} quantile of their own "
-            "past, and clear at the one that is passed twice as often.\n",
+            f"Standard score, nothing scored before the first {quality_nab.CUTS[0]:.0%}; fitted on the past at "
+            f"{cuts} of the rows. Detectors without a model raise at the {quality_nab.QUANTILE} quantile of their "
+            "own past, and clear at the one that is passed twice as often.\n",
             *_by_case(by_seed, columns, titles, "mean"),
         ]
     )
