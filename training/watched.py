@@ -34,7 +34,7 @@ class Watched:
 
     score: NDArray[np.float64]
     p_value: NDArray[np.float64]
-    channel_score: NDArray[np.float64]
+    channel_score: NDArray[np.float32]
     flagged: NDArray[np.bool_]
     incidents: Incidents
     asset: NDArray[np.int64]
@@ -79,13 +79,13 @@ def configuration(metadata: ModelMetadata, budget_per_day: float) -> Config:
 
 def _told(
     steps: list[Output], channels: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32], float]:
     """Score, p-value (B + 1,) and channel scores (B + 1, C) of all windows, NaN at last; the limit (NaN of none)."""
     told = [scores for step in steps for _, scores in step.scores]
     score = np.concatenate([*(each.score for each in told), [np.nan]]).astype(np.float64)
     p_value = np.concatenate([*(each.p_value for each in told), [np.nan]]).astype(np.float64)
-    nothing = np.full((1, channels), np.nan)
-    channel_score = np.concatenate([*(each.channel_score for each in told), nothing]).astype(np.float64)
+    nothing = np.full((1, channels), np.nan, np.float32)
+    channel_score = np.concatenate([*(each.channel_score for each in told), nothing])
     return score, p_value, channel_score, float(told[0].limit[0]) if told else float("nan")
 
 

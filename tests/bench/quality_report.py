@@ -31,6 +31,34 @@ TARGETS: tuple[tuple[str, str, float, bool], ...] = (
     ("nab_above_windowed_gaussian", "NAB, series above the Windowed Gaussian", 5, True),
     ("mnist_bce_32", "MNIST, cross-entropy of 784-32-784", 0.1029, False),
 )
+SKAB_COLUMNS = {
+    "f1": "F1",
+    "false_alarm_rate": "false-alarm rate",
+    "missed_rate": "missed",
+    "vus_pr": "VUS-PR",
+    "auc_pr": "AUC-PR",
+    "alarms": "alarms",
+}
+SMD_COLUMNS = {
+    "vus_pr": "VUS-PR",
+    "auc_pr": "AUC-PR",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "alarms_per_day": "alarms a day",
+    "false_alarms_per_day": "false a day",
+    "events": "events",
+    "events_detected": "detected",
+    "delay_s_median": "delay, s",
+}
+NAB_COLUMNS = {
+    "score": "Tocsin",
+    "detections": "detections",
+    "windowed_gaussian": "Windowed Gaussian",
+    "windowed_pca": "windowed PCA",
+    "last_value": "last-value distance",
+    "flag_everything": "one alarm for ever",
+}
 BySeed = dict[int, dict[str, Figures]]
 
 
@@ -77,31 +105,22 @@ def skab(by_seed: BySeed) -> str:
         f"The first {quality_skab.TRAINED} rows of each run to learn from, the rest to test on; one alarm "
         f"allowed in as much time as was learnt from. Baselines at the {quality_skab.QUANTILE} quantile of their "
         "training scores.\n",
-        "| all rows | F1 | false-alarm rate | missed |",
-        "|---|---|---|---|",
+        "| all rows; areas are means over runs | F1 | false-alarm rate | missed | VUS-PR | AUC-PR |",
+        "|---|---|---|---|---|---|",
     ]
     lines.append(_pooled_row("Tocsin", [list(cases.values()) for cases in by_seed.values()]))
     for name, title in BESIDE.items():
         lines.append(
             _pooled_row(title, [[case["beside"][name] for case in cases.values()] for cases in by_seed.values()])
         )
-    columns = "f1", "false_alarm_rate", "missed_rate", "vus_pr", "auc_pr", "alarms"
-    lines += ["", *_by_case(by_seed, columns, ("F1", "false-alarm rate", "missed", "VUS-PR", "AUC-PR", "alarms"))]
+    lines += ["", *_by_case(by_seed, SKAB_COLUMNS)]
     return "\n".join(lines)
 
 
 def smd(by_seed: BySeed) -> str:
     """Each machine, ranking beside the baselines, attribution."""
-    columns = (
-        *("vus_pr", "auc_pr", "precision", "recall", "f1", "alarms_per_day", "false_alarms_per_day"),
-        *("events", "events_detected", "delay_s_median"),
-    )
-    titles = (
-        *("VUS-PR", "AUC-PR", "precision", "recall", "F1", "alarms a day", "false a day"),
-        *("events", "detected", "delay, s"),
-    )
     lines = ["## SMD\n", f"At {quality_smd.BUDGET:g} alarms a day, the limit from the training part alone.\n"]
-    lines += _by_case(by_seed, columns, titles)
+    lines += _by_case(by_seed, SMD_COLUMNS)
     lines += ["", f"Baselines, F1 at the {quality_smd.QUANTILE} quantile of their training scores.\n"]
     lines += ["| machine | " + " | ".join(f"{title}: VUS-PR, AUC-PR, F1" for title in BESIDE.values()) + " |"]
     lines += ["|---" * (len(BESIDE) + 1) + "|"]
@@ -155,8 +174,6 @@ def budget(by_seed: BySeed) -> str:
 
 def nab(by_seed: BySeed) -> str:
     """Each series beside the detectors without a model."""
-    columns = "score", "detections", "windowed_gaussian", "windowed_pca", "last_value", "flag_everything"
-    titles = "Tocsin", "detections", "Windowed Gaussian", "windowed PCA", "last-value distance", "one alarm for ever"
     cuts = ", ".join(f"{cut:.0%}" for cut in quality_nab.CUTS)
     return "\n".join(
         [
@@ -164,7 +181,7 @@ def nab(by_seed: BySeed) -> str:
             f"Standard score, nothing scored before the first {quality_nab.CUTS[0]:.0%}; fitted on the past at "
             f"{cuts} of the rows. Detectors without a model raise at the {quality_nab.QUANTILE} quantile of their "
             "own past, and clear at the one that is passed twice as often.\n",
-            *_by_case(by_seed, columns, titles, "mean"),
+            *_by_case(by_seed, NAB_COLUMNS, "mean"),
         ]
     )
 
@@ -183,7 +200,8 @@ def means(of_seeds: list[dict[str, float]]) -> dict[str, float]:
 
 def spread(values: list[float]) -> str:
     """The mean, and the standard deviation where there is more than one seed."""
-    text = _number(float(np.mean(values)))
+    whole = all(isinstance(value, int) for value in values)
+    text = str(values[0]) if whole and len(set(values)) == 1 else _number(float(np.mean(values)))
     return text if len(values) < 2 else f"{text} ± {_number(float(np.std(values, ddof=1)))}"
 
 
@@ -197,25 +215,24 @@ def _over_seeds(by_seed: BySeed, case: str, name: str) -> str:
     return spread([cases[case][name] for cases in by_seed.values() if name in cases[case]])
 
 
-def _by_case(by_seed: BySeed, columns: tuple[str, ...], titles: tuple[str, ...], last: str = "") -> list[str]:
-    """A row for each case, over the seeds; at last the means over the cases."""
-    lines = ["| | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
-    names = list(next(iter(by_seed.values())))
-    lines += [
-        f"| {name} | " + " | ".join(_over_seeds(by_seed, name, column) for column in columns) + " |" for name in names
-    ]
+def _by_case(by_seed: BySeed, columns: dict[str, str], last: str = "") -> list[str]:
+    """A row for each case, over the seeds, of columns by their titles; at last the means over the cases."""
+    lines = ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in next(iter(by_seed.values())):
+        lines.append(f"| {name} | " + " | ".join(_over_seeds(by_seed, name, column) for column in columns) + " |")
     if last:
-        cells = [
-            spread([float(np.mean([case[column] for case in cases.values()])) for cases in by_seed.values()])
-            for column in columns
+        means_ = [
+            means([{name: case[name] for name in columns} for case in cases.values()]) for cases in by_seed.values()
         ]
-        lines.append(f"| {last} | " + " | ".join(cells) + " |")
+        lines.append(f"| {last} | " + " | ".join(spread([one[name] for one in means_]) for name in columns) + " |")
     return lines
 
 
 def _pooled_row(title: str, by_seed: list[list[Figures]]) -> str:
     found = [pooled(cases) for cases in by_seed]
     cells = [spread([one[name] for one in found]) for name in ("f1", "false_alarm_rate", "missed_rate")]
+    for area in ("vus_pr", "auc_pr"):
+        cells.append(spread([float(np.mean([case[area] for case in cases])) for cases in by_seed]))
     return f"| {title} | " + " | ".join(cells) + " |"
 
 

@@ -201,6 +201,13 @@ def test_what_cannot_be_evaluated_is_refused(files: tuple[Path, Path], tmp_path:
     assert "rows of" in refused(arguments(train, write(tmp_path / "e.parquet", table(0, ROWS, 1, FAULTS))))
 
 
+def test_times_that_were_made_up_for_both_files_are_noted(files: tuple[Path, Path]) -> None:
+    train, test = (labelled.read(path, "anomaly") for path in files)
+    again = Recording(train.assets, test.asset, test.ts - test.ts[0], test.channels, test.values, test.labels)
+    (note,) = labelled.check(train, again, files, "anomaly")
+    assert "overlap" in note
+
+
 def test_a_test_without_a_channel_of_the_model_is_refused(
     files: tuple[Path, Path], model: Model, tmp_path: Path
 ) -> None:

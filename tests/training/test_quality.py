@@ -72,7 +72,7 @@ def test_a_channel_that_the_model_leaves_out_ranks_last() -> None:
         labels=rows,
         scored=rows,
         score=np.ones(4),
-        channel_score=np.array([[1.0, 3.0]] * 4),
+        channel_score=np.array([[1.0, 3.0]] * 4, np.float32),
         flagged=rows,
         incidents=Incidents(none, none, none),
         spans=np.empty((0, 2), np.int64),
@@ -91,25 +91,11 @@ def results() -> quality.Results:
     rows["beside"] = dict.fromkeys(quality_report.BESIDE, counts | ranking)
     rates = {"150": [0.5, math.nan], "100": [0.25]}
     hits = dict.fromkeys(("hits", "hits_windowed_pca", "hits_random"), rates)
-    names = [
-        "precision",
-        "recall",
-        "alarms_per_day",
-        "false_alarms_per_day",
-        "events",
-        "events_detected",
-        "delay_s_median",
-    ]
-    machine = (
-        rows
-        | hits
-        | dict.fromkeys(("precision", "recall", *days, "events", "events_detected", "delay_s_median"), 1.0)
-    )
-    names = ["score", "detections", "windowed_gaussian", "windowed_pca", "last_value", "flag_everything"]
+    machine = rows | hits | dict.fromkeys(quality_report.SMD_COLUMNS, 1.0) | {"f1": 0.7, "vus_pr": 0.5}
     found: dict[str, dict[str, Figures]] = {
         "smd": {"machine-1": machine, "machine-2": machine | {"f1": 0.1}, "machine-3": machine | {"f1": 0.3}},
         "budget": {"smd/a": {"alarms": 30, "expected": 25.0}, "nab/b": {"refused": "too short"}},
-        "nab": {"taxi": dict.fromkeys(names, 50.0)},
+        "nab": {"taxi": dict.fromkeys(quality_report.NAB_COLUMNS, 50.0)},
         "skab": {"valve1/0": rows},
         "mnist": {"mnist": {"mnist_bce_32": 0.09}},
     }
