@@ -69,7 +69,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     events_detected: int
     events_already_open: int  # of these, those that only an incident from before ran into
-    delay_s_median: float  # of the detected ones, from the first labelled row to the raise
+    delay_s_median: float  # from an event's first labelled row to the first raise in it
     seconds: float  # all of it
     seconds_fit: float
     family: str
@@ -148,6 +148,7 @@ def counts(found: Details, period_ns: int) -> dict[str, float | int]:
     """The figures that come from scores, flags, incidents and labels alone, by their names in `Evaluation`."""
     ranking, rows = rank(found.score, found.labels), row_figures(found.flagged, found.labels)
     events = event_figures(found.incidents, found.spans)
+    delays = events.delays_ns[events.delays_ns >= 0]  # an alarm that was open before was not late
     days, normal_days = (count * period_ns / DAY_NS for count in (len(found.labels), (~found.labels).sum()))
     return {
         "vus_pr": ranking.vus_pr,
@@ -164,7 +165,7 @@ def counts(found: Details, period_ns: int) -> dict[str, float | int]:
         "events": events.segments,
         "events_detected": int(events.detected.sum()),
         "events_already_open": events.already_open,
-        "delay_s_median": events.median_delay_ns / 1e9,
+        "delay_s_median": float(np.median(delays)) / 1e9 if len(delays) else float("nan"),
         "rows": len(found.labels),
         "rows_anomalous": int(found.labels.sum()),
         "rows_not_scored": int((~found.scored).sum()),
@@ -177,10 +178,12 @@ def rank(score: NDArray[np.float64], labels: NDArray[np.bool_]) -> Ranking:
 
 
 def baseline_scores(train: Recording, test: Recording, channels: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
-    """Row scores (N,) of each baseline on a model's channels, the test rows asset by asset as `Details` has them."""
-    known, tested = (part.values[:, [part.channels.index(name) for name in channels]] for part in (train, test))
-    order = np.argsort(test.asset, kind="stable")
-    return {name: baseline(known, tested[order]) for name, baseline in BASELINES.items()}
+    """Row scores (N,) of each baseline on a model's channels, asset by asset as `Details` has the test rows."""
+    known, tested = (
+        part.values[np.argsort(part.asset, kind="stable")][:, [part.channels.index(name) for name in channels]]
+        for part in (train, test)
+    )
+    return {name: baseline(known, tested) for name, baseline in BASELINES.items()}
 
 
 def _fitting(args: EvaluateArgs, train: Recording, folder: Path) -> FitArgs:

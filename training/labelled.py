@@ -83,14 +83,14 @@ def _check_times(train: Recording, test: Recording, before: Path, after: Path) -
         same_time, same_values = _shared(known, tested)
         if same_values > SAME * same_time:
             raise InvalidData(
-                f"{same_values} rows of {after} are in {before} too: a model may not be tested on what it was fitted on"
+                """How many rows have the same time; and of these, the same values in all channels of both, not all missing."""
             )
         notes.append(f"the times of {before} and {after} overlap, with other values: they are taken as they stand")
     return tuple(notes)
 
 
 def _shared(known: Recording, tested: Recording) -> tuple[int, int]:
-    """How many rows have the same time; and of these, the same values in all channels of both, some of them there."""
+    """How many rows have the same time; and of these, the same values in all channels of both, one at least."""
     channels = [name for name in known.channels if name in tested.channels]
     a, b = (part.values[:, [part.channels.index(name) for name in channels]] for part in (known, tested))
     _, at, where = np.intersect1d(known.ts, tested.ts, return_indices=True)
@@ -127,39 +127,38 @@ def details(test: Recording, watched: Watched, place: NDArray[np.int64], assets:
     """What was said of the test rows; `assets` are the names that the incidents' numbers stand for."""
     order = np.argsort(test.asset, kind="stable")
     test, place = test.take(order), place[order]
-    labels = np.asarray(test.labels, np.bool_)
-    period = watched.metadata.period_ms * 1_000_000
-    spans, starts, ends, raised = [], [], [], []
-    clock = 0
-    for code, name in enumerate(test.assets):
-        mine = test.asset == code
-        if not mine.any():
-            continue
-        ts = test.ts[mine]
-        begin, end = int(ts[0]), int(ts[-1]) + period
-        for first, stop in segments(labels[mine]):
-            spans.append((clock + ts[first] - begin, clock + ts[stop - 1] + period - begin))
-        of_it = (
-            (watched.asset == assets.index(name))
-            & (watched.incidents.ends > begin)
-            & (watched.incidents.starts < end)
-        )
-        starts.append(np.maximum(watched.incidents.starts[of_it], begin) - begin + clock)
-        ends.append(np.minimum(watched.incidents.ends[of_it], end) - begin + clock)
-        raised.append(watched.incidents.raised[of_it] - begin + clock)
-        clock += end - begin + period
     score = watched.score[place]
     scored = ~np.isnan(score)
     lowest = float(score[scored].min()) if scored.any() else 0.0
+    incidents, spans = _on_one_clock(test, watched, assets)
     return Details(
         asset=test.asset.astype(np.int64),
         ts=test.ts,
-        labels=labels,
+        labels=np.asarray(test.labels, np.bool_),
         scored=scored,
         score=np.where(scored, score, lowest),
         channel_score=watched.channel_score[place],
         flagged=watched.flagged[place] & scored,
-        incidents=Incidents(*(np.concatenate(each) for each in (starts, ends, raised))),
-        spans=np.array(spans, np.int64).reshape(-1, 2),
+        incidents=incidents,
+        spans=spans,
         channels=watched.metadata.channel_names,
     )
+
+
+def _on_one_clock(test: Recording, watched: Watched, assets: list[str]) -> tuple[Incidents, NDArray[np.int64]]:
+    """Incidents cut to the test rows, and labelled segments (S, 2), of one asset after the other."""
+    period = watched.metadata.period_ms * 1_000_000
+    found, spans, clock = [], [np.empty((0, 2), np.int64)], 0
+    starts, ends, raised = watched.incidents.starts, watched.incidents.ends, watched.incidents.raised
+    for code, name in enumerate(test.assets):
+        rows = test.take(test.asset == code)
+        if not len(rows):
+            continue
+        begin, end = int(rows.ts[0]), int(rows.ts[-1]) + period
+        runs = segments(np.asarray(rows.labels))
+        spans.append(np.column_stack([rows.ts[runs[:, 0]], rows.ts[runs[:, 1] - 1] + period]) - begin + clock)
+        mine = (watched.asset == assets.index(name)) & (ends > begin) & (starts < end)
+        times = np.clip(starts[mine], begin, None), np.clip(ends[mine], None, end), raised[mine]
+        found.append(np.stack(times) - begin + clock)
+        clock += end - begin + period
+    return Incidents(*np.concatenate(found, axis=1)), np.concatenate(spans)
