@@ -83,14 +83,15 @@ def _check_times(train: Recording, test: Recording, before: Path, after: Path) -
         same_time, same_values = _shared(known, tested)
         if same_values > SAME * same_time:
             raise InvalidData(
-                """How many rows have the same time; and of these, the same values in all channels of both, not all missing."""
+                f"{same_values} rows of {after} are in {before} too: a model may not be tested on what it was "
+                "fitted on"
             )
         notes.append(f"the times of {before} and {after} overlap, with other values: they are taken as they stand")
     return tuple(notes)
 
 
 def _shared(known: Recording, tested: Recording) -> tuple[int, int]:
-    """How many rows have the same time; and of these, the same values in all channels of both, one at least."""
+    """How many rows have the same time; and of these, the same values in all channels of both."""
     channels = [name for name in known.channels if name in tested.channels]
     a, b = (part.values[:, [part.channels.index(name) for name in channels]] for part in (known, tested))
     _, at, where = np.intersect1d(known.ts, tested.ts, return_indices=True)

@@ -198,7 +198,7 @@ def test_what_cannot_be_evaluated_is_refused(files: tuple[Path, Path], tmp_path:
     other = pq.read_table(test).rename_columns(["ts", "x", "y", "anomaly"])
     assert "no channel in common" in refused(arguments(train, write(tmp_path / "b.parquet", other)))
     assert "is older than" in refused(arguments(test, write(tmp_path / "d.parquet", table(0, 300, 4, FAULTS[:1]))))
-    assert "rows of" in refused(arguments(train, write(tmp_path / "e.parquet", table(0, ROWS, 1, FAULTS))))
+    assert "800 rows of" in refused(arguments(train, write(tmp_path / "e.parquet", table(0, ROWS, 1, FAULTS))))
 
 
 def test_times_that_were_made_up_for_both_files_are_noted(files: tuple[Path, Path]) -> None:
