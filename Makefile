@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 SECONDS ?= $(if $(HEADLESS),60,300)
 
-.PHONY: demo test fast check bench faults clean
+.PHONY: demo test fast check bench quality faults clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.pip:
@@ -52,6 +52,9 @@ $(VENV)/peers/.installed: tests/bench/peers.txt $(VENV)/.pip
 
 bench: $(VENV)/.bench $(VENV)/peers/.installed ## Tocsin, its limits and its peers; QUICK=1 in five minutes, ONLY=latency one part, PROFILE=1 where time goes
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(addprefix --only ,$(ONLY)) $(if $(PROFILE),--profile) $(if $(BROKER),--broker $(BROKER))
+
+quality: $(VENV)/.dev ## how well models detect, on the labelled data in TOCSIN_DATA; QUICK=1 one seed in ten minutes, ONLY=smd one part
+	@$(BIN)/python -m tests.bench.quality $(if $(QUICK),--quick) $(addprefix --only ,$(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 faults: $(VENV)/.dev ## what faults of daemons, brokers and networks do to the outputs; QUICK=1 in five minutes, ONLY=NAME one of them, CLIENT=confluent
 	@$(BIN)/python -m tests.faults $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(CLIENT),--client $(CLIENT))

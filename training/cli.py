@@ -1,5 +1,6 @@
 """The `tocsin-train` command. PyTorch is imported by the command that needs it, so that help is instant."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -29,6 +30,9 @@ calibration.
 
     tocsin-train fit history.parquet --name pump --family dense --window 64 --stride 8
 """
+
+# What is evaluated unless the command line says otherwise; the benchmark uses the same on all of its data.
+FAMILY, WINDOW, STRIDE = "ensemble", 0, 0
 
 app = typer.Typer(
     help="Train, calibrate and export models for Tocsin.",
@@ -86,14 +90,7 @@ def fit(
     mlflow: Annotated[str, typer.Option(metavar="URI", help="MLflow server or store to log each fit to.")] = "",
 ) -> None:
     """Fit and export one model or many, with a progress bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    screen = Console(stderr=True)
-    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
-    with bar:
-        task = bar.add_task("import PyTorch", total=None)
+    with _bar() as progress:
         from training import arguments, tracking
 
         args = arguments.FitArgs(
@@ -118,9 +115,6 @@ def fit(
             revision=revision,
             precision=precision,
         )
-
-        def progress(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total if total > 1 else None)
 
         store = tracking.client(mlflow) if mlflow else None
         many = bool(types) or per != "all"
@@ -198,6 +192,78 @@ def told_of(suspects: "Sequence[Suspect]") -> str:
     return (
         f"{sum(one.trimmed for one in suspects)} of {len(suspects)} suspect stretches left out, " if suspects else ""
     )
+
+
+@app.command(
+    epilog="**Example:** `tocsin-train evaluate train.parquet test.parquet --budget 1`", no_args_is_help=True
+)
+def evaluate(
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Parquet or CSV file of normal operation.")],
+    test: Annotated[Path, typer.Argument(metavar="TEST", help="A later file with a column of labels.")],
+    family: Annotated[str, typer.Option(help="Model family; see 'tocsin-train families'.")] = FAMILY,
+    label: Annotated[str, typer.Option(help="Column that is not 0 in an anomaly.")] = "anomaly",
+    budget: Annotated[float, typer.Option(help="False alarms accepted per asset and day.")] = 0.25,
+    window: Annotated[int, typer.Option(help="Length of a window, in periods.")] = WINDOW,
+    stride: Annotated[int, typer.Option(help="Periods from one window to the next.")] = STRIDE,
+    period: Annotated[int, typer.Option(help="Sampling grid, in ms.", show_default="the median step of 'ts'")] = 0,
+    epochs: Annotated[int, typer.Option(help="Most passes over the data; validation may stop sooner.")] = 40,
+    seed: Annotated[int, typer.Option(help="Seed of weights and order; the same seed gives the same model.")] = 0,
+    latent: Annotated[int, typer.Option(help="Size of the narrowest layer.")] = 16,
+    hidden: Annotated[int, typer.Option(help="Size of the hidden layers.")] = 128,
+    min_observed: Annotated[float, typer.Option(help="Share of a window's values that must be there.")] = 0.5,
+    trim: Annotated[float, typer.Option(help="Most of the readings to leave out for not fitting the rest.")] = 0.03,
+    threads: Annotated[int, typer.Option(help="CPU threads; more help only where windows are large.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Fit on one file, run the daemon's own step over another, and count what it found by the labels there.
+
+    The model and its limit come from TRAIN alone; labels in it are ignored. No figure is point-adjusted.
+    """
+    import msgspec
+
+    if not 0 < budget <= 1e9:
+        raise InvalidConfiguration(f"budget: {budget:g} alarms a day are not above 0")
+    with _bar() as progress:
+        from training import evaluate as evaluation
+        from training.arguments import FitArgs
+
+        fitting = FitArgs(
+            files=(),
+            name=evaluation.NAME,
+            family=family,
+            window=window,
+            stride=stride,
+            period_ms=period,
+            epochs=epochs,
+            seed=seed,
+            latent=latent,
+            hidden=hidden,
+            min_observed=min_observed,
+            trim=trim,
+            threads=threads,
+        )
+        args = evaluation.EvaluateArgs(train=train, test=test, label=label, budget=budget, fitting=fitting)
+        found, _ = evaluation.evaluate(args, progress)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(msgspec.json.encode(found).decode() if as_json else evaluation.table(found))
+
+
+@contextlib.contextmanager
+def _bar() -> "Iterator[Progress]":
+    """A progress bar on stderr, where that is a terminal, from before PyTorch is imported."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    screen = Console(stderr=True)
+    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("import PyTorch", total=None)
+
+        def progress(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total if total > 1 else None)
+
+        yield progress
 
 
 @app.command(epilog="**Example:** `tocsin-train families`")

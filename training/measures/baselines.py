@@ -4,6 +4,8 @@ Each takes train (N, C) and test (M, C), NaN where missing, and gives row scores
 score uses that row and earlier ones, and nothing that is taken from the test rows as a whole.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from monitor.errors import InvalidData
 
 Rows = NDArray[np.floating]
 PCA_ROWS, PCA_VARIANCE = 10, 0.95
+CHUNK = 8192  # windows at a time: those of a month of seconds do not fit into memory
 
 
 def flag_everything(train: Rows, test: Rows) -> NDArray[np.float64]:
@@ -48,17 +51,20 @@ def windowed_pca_channels(
     """
     if len(train) < rows:
         raise InvalidData(f"{len(train)} training rows are less than one window of {rows}: give more rows")
-    known = _windows(_scaled(train, train), rows)
-    centre = known.mean(axis=0)
-    known = known - centre
-    values, vectors = np.linalg.eigh(known.T @ known)
+    scaled = _scaled(train, train)
+    centre = sum(known.sum(axis=0) for known in _windows(scaled, rows)) / (len(train) - rows + 1)
+    scatter = sum((known - centre).T @ (known - centre) for known in _windows(scaled, rows))
+    values, vectors = np.linalg.eigh(scatter)
     share = np.cumsum(values[::-1]) / max(values.sum(), np.finfo(float).tiny)
     kept = vectors[:, ::-1][:, : int(np.searchsorted(share, variance)) + 1]
     scaled = _scaled(train, test)
     padded = np.concatenate([np.repeat(scaled[:1], rows - 1, axis=0), scaled])
-    windows = _windows(padded, rows) - centre
-    errors = np.square(windows - windows @ kept @ kept.T)
-    return _mean(errors.reshape(len(test), rows, -1))
+    errors = []
+    for windows in _windows(padded, rows):
+        away = windows - centre
+        squares = np.square(away - away @ kept @ kept.T)
+        errors.append(_mean(squares.reshape(len(windows), rows, -1)))
+    return np.concatenate(errors)
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -67,9 +73,11 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return means
 
 
-def _windows(values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """All windows of `rows` rows, flat: (N, C) -> (N - rows + 1, rows * C)."""
-    return sliding_window_view(values, rows, axis=0).transpose(0, 2, 1).reshape(len(values) - rows + 1, -1)
+def _windows(values: NDArray[np.float64], rows: int) -> Iterator[NDArray[np.float64]]:
+    """All windows of `rows` rows, flat, CHUNK at a time: (N, C) -> (n, rows * C)."""
+    windows = sliding_window_view(values, rows, axis=0).transpose(0, 2, 1)
+    for first in range(0, len(windows), CHUNK):
+        yield windows[first : first + CHUNK].reshape(len(windows[first : first + CHUNK]), -1)
 
 
 def _scaled(train: Rows, values: Rows) -> NDArray[np.float64]:
