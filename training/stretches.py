@@ -47,6 +47,8 @@ def tiles(stretch: Stretch, window: int, lead: int, most: int) -> Iterator[Float
     the other; NaN before its first row and after its last."""
     count, step = len(stretch.rows), window - lead
     number = -(-count // step)
+    if not number:
+        return
     padded = np.full((lead + number * step, stretch.rows.shape[1]), np.nan, np.float32)
     padded[lead : lead + count] = stretch.rows
     views = np.lib.stride_tricks.sliding_window_view(padded, window, 0)[::step].transpose(0, 2, 1)
