@@ -21,7 +21,7 @@ from training.lens import Ensemble, Glass, Lens, span_weights
 from training.models import Shape, family_named
 from training.models.subspace import Subspace
 from training.scorer import Scaling, scaling_of
-from training.stretches import Stretch, tiles
+from training.stretches import Stretch, tiles, whole_tiles
 
 BLOCKS = 4  # of time, each judged by what the others taught
 NORMAL = 0.999  # quantile of a lens's normal scores that is one unit of it
@@ -150,11 +150,15 @@ def learn(lens: Lens, parts: Sequence[Stretch]) -> Lens:
     seen, observed = [], []
     with torch.no_grad():
         for part in parts:
-            for windows in tiles(part, window, glass.lead, TILES):
+            for windows in whole_tiles(part, window, glass.lead, TILES):
                 _, one, there = lens.look(torch.from_numpy(windows))
-                full = there[:, glass.lead :].any(2).all(1)  # not where a stretch has ended
-                seen.append(one[full][:, first:])
-                observed.append(there[full][:, first:])
+                seen.append(one[:, first:])
+                observed.append(there[:, first:])
+        if not seen:
+            raise InvalidData(
+                f"no stretch of readings without a gap of {window} periods or more is {window} periods long: give more "
+                "data or a longer period"
+            )
         solve(lens.network, torch.cat(seen), torch.cat(observed))
     return lens
 

@@ -15,6 +15,7 @@ from training.models.base import judge
 from training.scorer import Scaling, Scorer
 
 FARTHEST = 10.0  # scaled; no value moves a baseline by more
+CARRIED = 7  # rows
 NOTHING = 1e-9  # weight of the rows that count, below which none does
 
 
@@ -71,6 +72,7 @@ class Lens(nn.Module):
             level = (self.fading @ near) / (self.fading @ observed).clamp(min=NOTHING)
             values = (near - level) * observed
             seen = values
+        seen = carried(seen, observed)
         return values, torch.clamp(seen, -self.glass.cut, self.glass.cut) * self.inputs, observed
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -124,6 +126,21 @@ class Ensemble(nn.Module):
             expected.append(reconstruction)
         score = torch.stack(scores).sum(0) / self.terms
         return score, torch.stack(evidence).sum(0), self.scaling.undo(expected[0]), torch.cat(latents, 1)
+
+
+def carried(seen: Tensor, observed: Tensor) -> Tensor:
+    """Each channel's last value in the CARRIED rows after it that have none, (B, W, C); later ones stay as they are.
+
+    A sensor's clock is never quite that of the grid: a row is skipped now and then, and the next follows from the last
+    value, not from the window's mean.
+    """
+    known, rows = observed, 1
+    while rows <= CARRIED // 2 + 1:
+        before, there = (nn.functional.pad(one[:, :-rows], (0, 0, rows, 0)) for one in (seen, known))
+        seen = torch.where((known == 0) & (there > 0), before, seen)
+        known = torch.maximum(known, there)
+        rows *= 2
+    return seen
 
 
 def faded(window: int, span: int) -> Tensor:

@@ -56,6 +56,17 @@ def tiles(stretch: Stretch, window: int, lead: int, most: int) -> Iterator[Float
         yield views[first : first + most].copy()
 
 
+def whole_tiles(stretch: Stretch, window: int, lead: int, most: int) -> Iterator[Floats]:
+    """As `tiles`, but of the stretch's own rows only: none is padding, the first `lead` are not covered and the last
+    window overlaps the one before it; nothing of a stretch that is shorter than a window."""
+    last = len(stretch.rows) - window
+    if last < 0:
+        return
+    starts = np.unique(np.append(np.arange(0, last + 1, window - lead), last))
+    for first in range(0, len(starts), most):
+        yield stretch.rows[starts[first : first + most, None] + np.arange(window)]
+
+
 def windows_ending(stretch: Stretch, window: int, newest: NDArray[np.int64]) -> Floats:
     """Windows (B, W, C) whose newest rows are these of the stretch, NaN before its first."""
     padded = np.concatenate([np.full((window - 1, stretch.rows.shape[1]), np.nan, np.float32), stretch.rows])
