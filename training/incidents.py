@@ -32,7 +32,8 @@ def incident_rates(assets: Sequence[Scores], windows_per_day: float) -> Incident
     rates = np.geomspace(most, 1 / days, RATES)
     points: list[tuple[float, float]] = []
     for rate in rates.tolist():
-        score = limit_for(assets, known, rate * days, clear, rate / windows_per_day)
+        wanted = rate * days * (1 + 1e-9)  # one incident in all may be rounded to less than one
+        score = limit_for(assets, known, wanted, clear, rate / windows_per_day)
         if points and score <= points[-1][1] * (1 + 1e-9):
             score = points[-1][1] * (1 + 1e-6)  # rising, however coarse the scores
         points.append((rate, score))
