@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from monitor.errors import InvalidData
+from monitor.errors import InvalidConfiguration, InvalidData
 from monitor.modelfile import Calibration, Incidents
-from training.calibrate import calibrate
+from training.calibrate import LEAST_SCORES, calibrate
 from training.drift import drifting
 from training.incidents import incident_rates
 from training.lens import Ensemble, Glass, Lens, span_weights
@@ -96,7 +96,7 @@ def fit_ensemble(
 ) -> FittedEnsemble:
     """Fit on stretches of normal rows; `drifts` (C,) overrules what they show of drift, for assets of one type.
 
-    Raises InvalidData where there are too few rows.
+    Raises InvalidData where there are too few rows, InvalidConfiguration where all channels drift by `drifts`.
     """
     rows = np.concatenate([part.rows for part in parts])
     if len(rows) < LEAST * recipe.window:
@@ -105,6 +105,8 @@ def fit_ensemble(
             "are needed: give more data or a shorter period"
         )
     drifts = drifting(parts) if drifts is None else drifts
+    if drifts.all():
+        raise InvalidConfiguration("drifting: all channels would be left out of the score; name fewer")
     scalings = {"deviation": scaling_of(rows), "range": by_range(rows)}
     lenses, scores, done = [], [], 0
     for glass in recipe.glasses:
@@ -127,6 +129,11 @@ def fit_ensemble(
     chosen = [of_windows(score, part, recipe.window, stride, min_observed)
               for score, part in zip(summed, parts, strict=True)]  # fmt: skip
     known = [one[~np.isnan(one)] for one in chosen]
+    if (count := sum(map(len, known))) < LEAST_SCORES:
+        raise InvalidData(
+            f"only {count} windows with at least {min_observed:.0%} of their values are there to calibrate on, at "
+            f"least {LEAST_SCORES} are needed: give more data, a longer period or a lower min_observed"
+        )
     calibration = calibrate(known)
     rates = incident_rates(chosen, windows_per_day)
     ensemble = Ensemble(lenses, stride).eval()
@@ -147,15 +154,18 @@ def learn(lens: Lens, parts: Sequence[Stretch]) -> Lens:
     solve = family_named(glass.family).solve
     assert solve is not None
     first = max(glass.lead - 5, 0) if glass.baseline else 0  # rows before have hardly a baseline
-    seen, observed = [], []
+    seen, observed, filled = [], [], []
     with torch.no_grad():
         for part in parts:
             for windows in tiles(part, window, glass.lead, TILES):
                 _, one, there = lens.look(torch.from_numpy(windows))
-                full = there[:, glass.lead :].any(2).all(1)  # not where a stretch has ended
-                seen.append(one[full][:, first:])
-                observed.append(there[full][:, first:])
-        solve(lens.network, torch.cat(seen), torch.cat(observed))
+                seen.append(one[:, first:])
+                observed.append(there[:, first:])
+                filled.append(there[:, glass.lead :].any(2).sum(1))
+        # The fuller half of the windows, and all that are as full: not the ends of stretches, nor where most is lost.
+        counts = torch.cat(filled)
+        full = counts >= counts.median()
+        solve(lens.network, torch.cat(seen)[full], torch.cat(observed)[full])
     return lens
 
 
