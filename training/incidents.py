@@ -3,6 +3,7 @@
 N scores of one asset, one a window, in order of time; NaN where a window was not scored.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ MOST = 1 / 50  # incidents a window
 HALVINGS = 16
 
 
-def incident_rates(assets: Sequence[Scores], windows_per_day: float) -> Incidents:
+def incident_rates(assets: Sequence[Scores], windows_per_day: float, lift: float = LIFT) -> Incidents:
     """Raise limits and what they ring a day on normal scores, of one or more assets, that no model has learnt from.
 
     The rarest rate is one in all of the data, since nothing rarer can be told from it.
@@ -32,20 +33,25 @@ def incident_rates(assets: Sequence[Scores], windows_per_day: float) -> Incident
     rates = np.geomspace(most, 1 / days, RATES)
     points: list[tuple[float, float]] = []
     for rate in rates.tolist():
-        score = limit_for(assets, known, rate * days, clear, rate / windows_per_day)
+        wanted = rate * days * (1 + 1e-9)  # one incident in all may be rounded to less than one
+        decay = rate / windows_per_day
+        limits = [lowest_limit(assets, known, each, clear, decay, lift) for each in (wanted, max(wanted - 1, 0.0))]
+        score = math.sqrt(limits[0] * limits[1])  # between the lowest that will do and the next one up
         if points and score <= points[-1][1] * (1 + 1e-9):
             score = points[-1][1] * (1 + 1e-6)  # rising, however coarse the scores
         points.append((rate, score))
-    return Incidents(days=days, rates=tuple(points), clear=clear, lift=LIFT)
+    return Incidents(days=days, rates=tuple(points), clear=clear, lift=lift)
 
 
-def limit_for(assets: Sequence[Scores], known: Scores, wanted: float, clear: float, decay: float) -> float:
+def lowest_limit(
+    assets: Sequence[Scores], known: Scores, wanted: float, clear: float, decay: float, lift: float
+) -> float:
     """Lowest score, by halving, that as raise limit gives at most so many incidents in all."""
     low, high = np.log(max(float(np.quantile(known, LOWEST)), 1e-9)), np.log(max(float(known.max()), 1e-9)) + 1e-6
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         limit = float(np.exp(middle))
-        if sum(len(incidents(scores, limit, clear, decay)) for scores in assets) > wanted:
+        if sum(len(incidents(scores, limit, clear, decay, lift)) for scores in assets) > wanted:
             low = middle
         else:
             high = middle

@@ -46,6 +46,8 @@ def tiles(stretch: Stretch, window: int, lead: int, most: int) -> Iterator[Float
     """Windows (B, W, C), at most so many at a time, whose rows from `lead` on are those of the stretch, one after
     the other; NaN before its first row and after its last."""
     count, step = len(stretch.rows), window - lead
+    if not count:
+        return
     number = -(-count // step)
     if not number:
         return
