@@ -26,7 +26,7 @@ from training.stretches import Stretch, tiles, whole_tiles
 BLOCKS = 4  # of time, each judged by what the others taught
 NORMAL = 0.999  # quantile of a lens's normal scores that is one unit of it
 TILES = 64  # windows at a time
-LOOKS = 24  # a lens learns from so many times the rows that it looks back at, else it is too long for the data
+LOOKS = 8  # a lens learns from so many times the rows that it looks back at, else it is too long for the data
 LEAST = 8  # and the shortest from so many at least
 EVEN_FLOOR = 1.0  # of the median channel's normal error; a still channel must not shout when it moves
 OWN_FLOOR = 0.1

@@ -13,11 +13,11 @@ from monitor.modelfile import Incidents
 
 Scores = NDArray[np.float64]
 
-LIFT = 2.0  # a raise doubles the limit, which then comes down at the budget's rate
+LIFT = 1.5  # times a raise lifts the limit, which then comes down at the budget's rate
 CLEAR = 0.99  # quantile of normal scores below which a window is back to normal
 LOWEST = 0.9  # quantile of normal scores below which no limit is
 RATES = 16  # points between the rarest rate that the data can show and the most
-MOST = 1 / 50  # incidents a window
+MOST = 1 / 20  # incidents a window
 HALVINGS = 16
 
 
@@ -35,8 +35,9 @@ def incident_rates(assets: Sequence[Scores], windows_per_day: float, lift: float
     for rate in rates.tolist():
         wanted = rate * days * (1 + 1e-9)  # one incident in all may be rounded to less than one
         decay = rate / windows_per_day
-        limits = [lowest_limit(assets, known, each, clear, decay, lift) for each in (wanted, max(wanted - 1, 0.0))]
-        score = math.sqrt(limits[0] * limits[1])  # between the lowest that will do and the next one up
+        score = lowest_limit(assets, known, wanted, clear, decay, lift)
+        if wanted < 2:  # all rests on one incident: the limit is half-way to where there is none
+            score = math.sqrt(score * lowest_limit(assets, known, 0.0, clear, decay, lift))
         if points and score <= points[-1][1] * (1 + 1e-9):
             score = points[-1][1] * (1 + 1e-6)  # rising, however coarse the scores
         points.append((rate, score))
