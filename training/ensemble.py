@@ -183,7 +183,7 @@ def judge_block(lens: Lens, whole: Stretch, block: int, errors: Errors) -> None:
     with torch.no_grad():
         for windows in tiles(part, window, lead, TILES):
             found, counts, _, _ = lens(torch.from_numpy(windows))
-            squares.append(found[:, lead:].flatten(0, 1).numpy())
+            squares.append(lens.squares(found[:, lead:]).flatten(0, 1).numpy())
             judged.append(counts[:, lead:].flatten(0, 1).numpy())
     mine = slice(start - before, stop - before)
     empty = np.empty((0, whole.rows.shape[1]), np.float32)

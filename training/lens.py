@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.models.base import judge
+from training.models.base import LARGEST_ERROR, judge
 from training.scorer import Scaling, Scorer
 
 FARTHEST = 10.0  # scaled; no value moves a baseline by more
@@ -26,9 +26,9 @@ class Glass:
     scale: by 'deviation' of a channel, or by a quarter of its 'range'. spans: of the exponential means of the rows'
     errors that are added up. lead: rows of a window that are only looked back at. baseline: what the network sees is
     relative to the channel's exponential mean of this span; 0: it is not. cut, farthest: of scaled values that the
-    network sees, and of residuals. even: whether channels count by their own normal error, or by the scaling alone.
-    evidence: share of the lens in what is said of single channels. every: rows from one that is judged to the next;
-    more of them cost less.
+    network sees, and of errors that are scored. even: whether channels count by their own normal error, or by the
+    scaling alone. evidence: share of the lens in what is said of single channels. every: rows from one that is judged
+    to the next; more of them cost less.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Glass:
 
 
 class Lens(nn.Module):
-    """Squared errors (B, W, C) of windows' cells; all buffers but `fading` come from training data."""
+    """Errors (B, W, C) of windows' cells; all buffers but `fading` come from training data."""
 
     inputs: Tensor  # (C,), 1 for channels that the network may see
     precision: Tensor  # (C,), of the score: one over the channel's normal squared error; 0 where it is left out
@@ -76,22 +76,29 @@ class Lens(nn.Module):
         return values, torch.clamp(seen, -self.glass.cut, self.glass.cut) * self.inputs, observed
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Squared errors and whether they count, 1 or 0, (B, W, C); the reconstruction (B, W, C) and the latent."""
+        """Errors, 0 where they do not count, and whether they do, 1 or 0, (B, W, C); reconstruction and latent."""
         values, seen, observed = self.look(window)
         residual, judged, reconstruction, latent = judge(self.network, values, seen, observed)
-        near = torch.clamp(residual, -self.glass.farthest, self.glass.farthest)
-        return near * near * judged, judged, reconstruction, latent
+        return torch.clamp(residual, -LARGEST_ERROR, LARGEST_ERROR) * judged, judged, reconstruction, latent
 
-    def score(self, squares: Tensor, judged: Tensor) -> Tensor:
-        """Weighted mean of the errors that count, (B, W, C) -> (B,); 0 where none does."""
+    def squares(self, errors: Tensor) -> Tensor:
+        """Squares of the errors as they are scored: cut, so that no cell decides alone."""
+        near = torch.clamp(errors, -self.glass.farthest, self.glass.farthest)
+        return near * near
+
+    def score(self, errors: Tensor, judged: Tensor) -> Tensor:
+        """Weighted mean of the squared errors that count, (B, W, C) -> (B,); 0 where none does."""
         weights = self.weights[:, None]
         counted = (judged * ((self.precision > 0) * weights)).sum((1, 2))
-        total = (squares * (self.precision * weights)).sum((1, 2))
+        total = (self.squares(errors) * (self.precision * weights)).sum((1, 2))
         return total / counted.clamp(min=NOTHING) * self.weights.sum()
 
-    def evidence(self, squares: Tensor, rows: int) -> Tensor:
-        """Each channel's errors in the newest rows, in multiples of its normal one: (B, W, C) -> (B, C)."""
-        return squares[:, -rows:].mean(1) * self.own_precision * self.glass.evidence
+    def evidence(self, errors: Tensor, rows: int) -> Tensor:
+        """Each channel's squared errors in the newest rows, in multiples of its normal one: (B, W, C) -> (B, C).
+
+        They are not cut: a dead sensor throws out what is expected of others too, and only the size tells them apart.
+        """
+        return torch.square(errors[:, -rows:]).mean(1) * self.own_precision * self.glass.evidence
 
 
 class Ensemble(nn.Module):
@@ -119,9 +126,9 @@ class Ensemble(nn.Module):
         """See the class."""
         scores, evidence, latents, expected = [], [], [], []
         for lens in self._lenses():
-            squares, judged, reconstruction, latent = lens(window)
-            scores.append(lens.score(squares, judged))
-            evidence.append(lens.evidence(squares, self.stride))
+            errors, judged, reconstruction, latent = lens(window)
+            scores.append(lens.score(errors, judged))
+            evidence.append(lens.evidence(errors, self.stride))
             latents.append(latent)
             expected.append(reconstruction)
         score = torch.stack(scores).sum(0) / self.terms

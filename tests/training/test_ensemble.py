@@ -67,8 +67,8 @@ def test_scores_that_calibrate_are_those_of_the_graph_where_the_network_is_the_s
     window = len(lens.weights)
     rows = np.arange(window, 700, 7)
     with torch.no_grad():
-        squares, judged, _, _ = lens(torch.from_numpy(windows_ending(whole, window, rows)))
-        expected = lens.score(squares, judged).numpy()
+        errors, judged, _, _ = lens(torch.from_numpy(windows_ending(whole, window, rows)))
+        expected = lens.score(errors, judged).numpy()
     # A row's own recent level is taken over what its window, or its block, shows of the past.
     tolerance = 0.1 if lens.glass.baseline else 1e-4
     np.testing.assert_allclose(found[rows], expected, rtol=tolerance)

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from monitor.modelfile import OUTPUTS
-from tests.training.lenses import DEAD, RECIPES, ROWS, STILL, WANDERING, fitted, parts, plant
+from tests.training.lenses import DEAD, RECIPES, ROWS, STILL, WANDERING, fit, fitted, parts, plant
 from training import export
 from training.ensemble import FittedEnsemble
 from training.learning import score
@@ -102,9 +102,9 @@ def test_a_missing_value_counts_for_nothing(kind: str, found: FittedEnsemble) ->
     assert np.isfinite(told["score"]).all()
     for lens in found.scorer.lenses:
         with torch.no_grad():
-            squares, judged, _, _ = lens(torch.from_numpy(given))
+            errors, judged, _, _ = lens(torch.from_numpy(given))
         assert not (judged.numpy() * np.isnan(given)).any()
-        assert (squares.numpy()[np.isnan(given)] == 0).all()
+        assert (errors.numpy()[np.isnan(given)] == 0).all()
 
 
 def test_the_score_is_a_weighted_mean_of_the_cells_that_count(kind: str, found: FittedEnsemble) -> None:
@@ -113,7 +113,8 @@ def test_the_score_is_a_weighted_mean_of_the_cells_that_count(kind: str, found: 
     expected = np.zeros(4)
     for lens in found.scorer.lenses:
         with torch.no_grad():
-            squares, judged = (tensor.double().numpy() for tensor in lens(torch.from_numpy(given))[:2])
+            errors, judged = (tensor.double().numpy() for tensor in lens(torch.from_numpy(given))[:2])
+        squares = np.clip(errors, -lens.glass.farthest, lens.glass.farthest) ** 2
         weights, precision = lens.weights.double().numpy(), lens.precision.double().numpy()
         for window in range(4):
             above = below = 0.0
@@ -232,6 +233,19 @@ def test_a_fault_fades_from_the_score_as_it_ages_and_leaves_no_blame(recipe: str
     assert rise[-1] == pytest.approx(0, abs=1e-6)
     blame = (told[1]["channel_score"] - told[0]["channel_score"])[:, 2]
     assert (np.abs(blame[1:]) < 0.05 * blame[0]).all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("channel", [0, 1])
+def test_a_dead_sensor_is_blamed_and_not_what_was_expected_from_it(recipe: str, channel: int) -> None:
+    random = np.random.default_rng(0)
+    load = np.sin(np.arange(ROWS[recipe]) / 6) + random.normal(0, 0.5, ROWS[recipe])
+    values = np.stack([load + random.normal(0, noise, len(load)) for noise in (0.01, 0.1)], 1).astype(np.float32)
+    scorer = fit(RECIPES[recipe], [Stretch("a", 0, values)]).scorer
+    window = RECIPES[recipe].window
+    dead = windows_ending(Stretch("a", 0, values), window, np.arange(window, window + 50))
+    dead[:, -1, channel] -= 60 * scorer.scaling.deviation.numpy()[channel]
+    assert (outputs(scorer, dead)["channel_score"].argmax(1) == channel).all()
 
 
 def test_weights_are_those_of_an_exponential_mean() -> None:
