@@ -56,10 +56,11 @@ class Candidate:
 CANDIDATES = (
     Candidate(ENSEMBLE, 1.0),
     Candidate("pca", 0.1),
+    Candidate("cross", 0.1),
     Candidate("denoising", 1.0),
-    Candidate("tcn", 3.0),
+    Candidate("tcn", 4.0),
     Candidate("dense", 1.0),
-    Candidate("recurrent", 5.0),
+    Candidate("recurrent", 3.0),
 )
 
 
