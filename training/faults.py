@@ -2,7 +2,8 @@
 
 Which of several detectors is best cannot be read from normal data alone; of what can be had without labels, how well
 synthetic anomalies are found agrees best with how well real ones are (Goswami et al. 2023, "Unsupervised model
-selection for time-series anomaly detection", ICLR).
+selection for time-series anomaly detection", ICLR). Half of them are of sensors and break relations between channels,
+the other half of a cause that channels share and keep them, so that neither kind of model is favoured.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,10 @@ LENGTHS = 10, 60  # rows, of all but spikes
 SPIKE_ROWS = 3  # at most
 AFTER = 8  # rows after a fault in which it may still be found
 LEAST_CHANGE = SIZES[0]  # deviations; what moves no value so far, such as a still channel that is stuck, is no fault
+CAUSED = 0.5  # share of those faults that a cause outside may have, which have one
 DRAWS = 50  # for each fault that is wanted, at most
+
+OF_A_CAUSE = "spike", "shift", "drift", "noise"  # the others are of a sensor
 
 Floats = NDArray[np.float32]
 Change = Callable[[Floats, Floats, float, np.random.Generator], Floats]
@@ -33,6 +37,15 @@ class Fault:
     start: int
     channels: tuple[int, ...]
     rows: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """Of normal readings: the channels that move, the deviations (C,) of all, and their correlation (C, C)."""
+
+    moving: NDArray[np.int64]
+    deviations: NDArray[np.float64]
+    correlation: NDArray[np.float64]
 
 
 def shift(values: Floats, elsewhere: Floats, size: float, random: np.random.Generator) -> Floats:
@@ -72,18 +85,23 @@ KINDS: dict[str, Change] = {
 }
 
 
-def faults(
-    parts: Sequence[Stretch], first: Sequence[int], deviations: NDArray[np.float64], each: int, seed: int
-) -> tuple[Fault, ...]:
-    """So many faults of each kind in rows from `first` on of each stretch, or fewer where there is no room.
+def normal_of(values: Floats) -> Normal:
+    """What readings (N, C) of normal operation say; a missing one counts as the mean."""
+    wide, there = np.nan_to_num(values.astype(np.float64)), ~np.isnan(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    centred = (wide - wide.sum(axis=0) / count) * there
+    squares = (centred**2).sum(axis=0)
+    moves = np.nanmax(values, axis=0, initial=-np.inf) > np.nanmin(values, axis=0, initial=np.inf)
+    scaled = centred / np.sqrt(np.where(squares > 0, squares, 1.0))
+    return Normal(np.flatnonzero(moves & (squares > 0)), np.sqrt(squares / count), scaled.T @ scaled)
 
-    deviations: (C,) of the channels; one that is 0 or NaN gets no fault.
-    """
+
+def faults(parts: Sequence[Stretch], first: Sequence[int], normal: Normal, each: int, seed: int) -> tuple[Fault, ...]:
+    """So many faults of each kind in rows from `first` on of each stretch, or fewer where there is no room."""
     random = np.random.default_rng(seed)
     room = np.array([max(len(part.rows) - start - AFTER, 0) for part, start in zip(parts, first, strict=True)])
-    moving = np.flatnonzero(np.nan_to_num(deviations) > 0)
     found: list[Fault] = []
-    if not len(moving) or not (room > 1).any():
+    if not len(normal.moving) or not (room > 1).any():
         return ()
     for kind in KINDS:
         wanted = len(found) + each
@@ -92,19 +110,13 @@ def faults(
                 break
             stretch = int(random.choice(len(parts), p=room / room.sum()))
             rows = parts[stretch].rows[first[stretch] : first[stretch] + room[stretch]]
-            fault = draw(kind, rows, stretch, first[stretch], moving, deviations, random)
+            fault = draw(kind, rows, stretch, first[stretch], normal, random)
             found += [fault] if fault else []
     return tuple(found)
 
 
 def draw(
-    kind: str,
-    rows: Floats,
-    stretch: int,
-    offset: int,
-    moving: NDArray[np.int64],
-    deviations: NDArray[np.float64],
-    random: np.random.Generator,
+    kind: str, rows: Floats, stretch: int, offset: int, normal: Normal, random: np.random.Generator
 ) -> Fault | None:
     """A fault of this kind in rows (N, C), the first of which is row `offset`, or None if it changes little."""
     shortest, longest = (1, SPIKE_ROWS) if kind == "spike" else LENGTHS
@@ -113,17 +125,40 @@ def draw(
     if not length:
         return None
     start, other = random.integers(0, len(rows) - length + 1, 2).tolist()
-    count = int(np.exp(random.uniform(0, np.log(len(moving) + 1))))  # one as likely as half of them or more
-    channels = np.sort(random.choice(moving, count, replace=False))
-    changed, own = rows[start : start + length].copy(), rows[start : start + length]
-    for channel in channels.tolist():
-        size = float(random.uniform(*SIZES) * random.choice((-1, 1)) * deviations[channel])
-        new = KINDS[kind](own[:, channel], rows[other : other + length, channel], size, random)
-        changed[:, channel] = np.where(np.isnan(own[:, channel]) | np.isnan(new), own[:, channel], new)
-    moved = np.nan_to_num(np.abs(changed - own)[:, channels] / deviations[channels]).max(axis=0)
+    own, elsewhere = rows[start : start + length], rows[other : other + length]
+    count = int(np.exp(random.uniform(0, np.log(len(normal.moving) + 1))))  # few are as likely as many
+    if kind in OF_A_CAUSE and random.random() < CAUSED:
+        channels, new = of_a_cause(kind, own, count, normal, random)
+    else:
+        channels, new = of_sensors(kind, own, elsewhere, count, normal, random)
+    changed = np.where(np.isnan(own) | np.isnan(new), own, new)
+    moved = np.nan_to_num(np.abs(changed - own)[:, channels]) / normal.deviations[channels]
     if moved.max() < LEAST_CHANGE:
         return None
     return Fault(kind, stretch, offset + start, tuple(channels.tolist()), changed)
+
+
+def of_sensors(
+    kind: str, own: Floats, elsewhere: Floats, count: int, normal: Normal, random: np.random.Generator
+) -> tuple[NDArray[np.int64], Floats]:
+    """So many channels at random, each with a change of its own: relations between channels break."""
+    channels, new = np.sort(random.choice(normal.moving, count, replace=False)), own.copy()
+    for channel in channels.tolist():
+        size = float(random.uniform(*SIZES) * random.choice((-1, 1)) * normal.deviations[channel])
+        new[:, channel] = KINDS[kind](own[:, channel], elsewhere[:, channel], size, random)
+    return channels, new
+
+
+def of_a_cause(
+    kind: str, own: Floats, count: int, normal: Normal, random: np.random.Generator
+) -> tuple[NDArray[np.int64], Floats]:
+    """A channel and those that most go with it, each moved as far as its correlation says: relations hold."""
+    relation = normal.correlation[int(random.choice(normal.moving))]
+    channels = np.sort(normal.moving[np.argsort(-np.abs(relation[normal.moving]), kind="stable")[:count]])
+    size, still, new = float(random.uniform(*SIZES) * random.choice((-1, 1))), np.zeros_like(own[:, 0]), own.copy()
+    moved = KINDS[kind](still, still, size, random)[:, None] * relation[channels] * normal.deviations[channels]
+    new[:, channels] += moved.astype(np.float32)
+    return channels, new
 
 
 def put(part: Stretch, fault: Fault) -> Stretch:

@@ -19,7 +19,7 @@ from training import cli
 from training.arguments import FitArgs, check
 from training.auto import Candidate, Tried, auto, best, better, longest_wait, trial_of
 from training.data import DataSet, History, load
-from training.faults import KINDS, Fault, faults, put
+from training.faults import KINDS, Fault, faults, normal_of, of_a_cause, put
 from training.fit import fit
 from training.learning import Learned, Progress, by_family
 from training.models import ENSEMBLE
@@ -136,8 +136,7 @@ def test_a_fault_changes_only_what_it_says(seed: int, missing: float) -> None:
     values[np.random.default_rng(seed).random(values.shape) < missing] = np.nan
     values[:, 3] = 1.0
     part = Stretch("pump", 5, values)
-    deviations = np.nanstd(values.astype(float), axis=0)
-    found = faults([part], [300], deviations, 2, seed)
+    found = faults([part], [300], normal_of(values), 2, seed)
     assert {fault.kind for fault in found} == set(KINDS)
     for fault in found:
         own, after = put(part, fault).rows, slice(fault.start, fault.start + len(fault.rows))
@@ -168,8 +167,19 @@ def test_each_kind_of_fault_does_what_its_name_says(kind: str) -> None:
 
 def test_where_nothing_moves_there_is_no_fault_to_put_in() -> None:
     part = Stretch("pump", 0, np.ones((200, 2), np.float32))
-    assert faults([part], [100], np.zeros(2), 5, 0) == ()
-    assert faults([part], [200], np.ones(2), 5, 0) == ()
+    assert faults([part], [100], normal_of(part.rows), 5, 0) == ()
+    assert faults([part], [200], normal_of(plant()[:, :2]), 5, 0) == ()
+
+
+def test_a_cause_moves_channels_as_they_go_together() -> None:
+    values = plant()
+    normal = normal_of(values)
+    assert np.allclose(normal.correlation, np.corrcoef(values.T.astype(float)), atol=1e-6)
+    assert np.allclose(normal.deviations, values.astype(float).std(axis=0))
+    channels, new = of_a_cause("shift", values[:20], 3, normal, np.random.default_rng(1))
+    moved = (new - values[:20])[:, channels] / normal.deviations[channels]
+    assert len(channels) == 3
+    assert np.allclose(np.sign(moved[0][:, None] * moved[0]), np.sign(normal.correlation[np.ix_(channels, channels)]))
 
 
 def test_a_candidate_learns_nothing_of_the_data_that_faults_are_put_into() -> None:
