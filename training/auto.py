@@ -191,11 +191,11 @@ def found_by(learned: Learned, trial: Trial, period_ms: int, min_observed: float
     limit = limit_kept(learned, clean, period_ms, trial.budget_per_day)
     found = np.zeros(len(trial.faults), np.bool_)
     for number, fault in enumerate(trial.faults):
-        stop = fault.start + len(fault.rows) + AFTER
-        before = clean[fault.stretch][fault.start - trial.first[fault.stretch] :][: stop - fault.start]
-        whole = put(trial.parts[fault.stretch].part(0, stop), fault)
-        faulty = Stretch(whole.asset, whole.first, whole.rows[:, columns])
-        scores = scores_from(learned, faulty, fault.start, min_observed)
+        whole, start = parts[fault.stretch], fault.start - trial.first[fault.stretch]
+        first, stop = max(fault.start - learned.window, 0), fault.start + len(fault.rows) + AFTER
+        before = clean[fault.stretch][start : start + stop - fault.start]
+        moved = dataclasses.replace(fault, start=fault.start - first, rows=fault.rows[:, columns])
+        scores = scores_from(learned, put(whole.part(first, stop), moved), moved.start, min_observed)
         found[number] = (scores >= limit).any() and not (before >= limit).any()
     return found
 
@@ -206,7 +206,10 @@ def scores_from(learned: Learned, part: Stretch, start: int, min_observed: float
     places = np.arange(start, len(part.rows))
     places = places[(part.first + places + 1) % learned.stride == 0]
     for some in np.split(places, range(CHUNK, len(places), CHUNK)):
-        windows = windows_ending(part, learned.window, some)
+        if not len(some):
+            continue
+        first = max(int(some[0]) - learned.window, 0)  # what lies before need not be copied
+        windows = windows_ending(part.part(first, int(some[-1]) + 1), learned.window, some - first)
         seen = (~np.isnan(windows)).mean(axis=(1, 2)) >= max(min_observed, 1e-9)
         scores[some[seen] - start] = score(learned.scorer, windows[seen])
     return scores
