@@ -6,7 +6,7 @@ import msgspec
 
 from monitor.errors import InvalidConfiguration
 from monitor.modelfile import Name
-from training.models import ENSEMBLE, family_named
+from training.models import AUTO, OVER_FAMILIES, family_named
 
 PRECISIONS = "single", "half"
 AT_LEAST_ONE = "hidden", "latent", "epochs", "patience", "batch", "threads"
@@ -20,6 +20,7 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     out: Path = Path("models")
     family: str = "dense"
+    seconds: float = 60.0  # in which auto tries families, before the one it takes is fitted
     asset: str = ""
     assets: tuple[str, ...] = ()  # to keep of those in the files; all where empty
     window: int = 0  # 0: 16; an ensemble has a window of its own
@@ -43,7 +44,7 @@ class FitArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(args: FitArgs) -> None:
     """Refuse arguments that cannot work; raises InvalidConfiguration with the argument's name."""
-    if args.family != ENSEMBLE:
+    if args.family not in OVER_FAMILIES:
         family_named(args.family)
     for name in AT_LEAST_ONE:
         if getattr(args, name) < 1:
@@ -57,8 +58,16 @@ def check(args: FitArgs) -> None:
         raise InvalidConfiguration(f"trim: {args.trim} is not between 0 and 0.5")
     if not args.learning_rate > 0:
         raise InvalidConfiguration(f"learning_rate: {args.learning_rate} is not above 0")
-    if args.precision == "half" and args.family == ENSEMBLE:
-        raise InvalidConfiguration("precision: an ensemble is kept in single precision")
+    if not args.seconds > 0:
+        raise InvalidConfiguration(f"seconds: {args.seconds:g} is not above 0")
+    if args.family == AUTO and args.window:
+        raise InvalidConfiguration(
+            "window: auto compares families by the windows that they have themselves; leave it out, or name a family"
+        )
+    if args.precision == "half" and args.family in OVER_FAMILIES:
+        raise InvalidConfiguration(
+            f"precision: half is for a single family, and '{args.family}' is none; leave it out, or name a family"
+        )
     if args.precision not in PRECISIONS:
         raise InvalidConfiguration(f"precision: '{args.precision}' is neither {' nor '.join(PRECISIONS)}")
     try:

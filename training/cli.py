@@ -56,8 +56,11 @@ def fit(
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder that holds the model directories.")] = Path("models"),
     family: Annotated[str, typer.Option(help="Model family; see 'tocsin-train families'.")] = "dense",
+    seconds: Annotated[float, typer.Option(help="Of family auto: time in which to try families.")] = 60.0,
     window: Annotated[int, typer.Option(help="Length of a window, in periods.")] = 0,
-    stride: Annotated[int, typer.Option(help="Periods from one window to the next.")] = 4,
+    stride: Annotated[
+        int, typer.Option(help="Periods from one window to the next.", show_default="4; of an ensemble 1")
+    ] = 0,
     period: Annotated[int, typer.Option(help="Sampling grid, in ms.", show_default="the median step of 'ts'")] = 0,
     epochs: Annotated[int, typer.Option(help="Most passes over the data; validation may stop sooner.")] = 40,
     seed: Annotated[int, typer.Option(help="Seed of weights and order; the same seed gives the same model.")] = 0,
@@ -98,6 +101,7 @@ def fit(
             name=name,
             out=out,
             family=family,
+            seconds=seconds,
             asset=asset,
             window=window,
             stride=stride,
@@ -201,6 +205,7 @@ def evaluate(
     train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Parquet or CSV file of normal operation.")],
     test: Annotated[Path, typer.Argument(metavar="TEST", help="A later file with a column of labels.")],
     family: Annotated[str, typer.Option(help="Model family; see 'tocsin-train families'.")] = FAMILY,
+    seconds: Annotated[float, typer.Option(help="Of family auto: time in which to try families.")] = 60.0,
     label: Annotated[str, typer.Option(help="Column that is not 0 in an anomaly.")] = "anomaly",
     budget: Annotated[float, typer.Option(help="False alarms accepted per asset and day.")] = 0.25,
     window: Annotated[int, typer.Option(help="Length of a window, in periods.")] = WINDOW,
@@ -231,6 +236,7 @@ def evaluate(
             files=(),
             name=evaluation.NAME,
             family=family,
+            seconds=seconds,
             window=window,
             stride=stride,
             period_ms=period,
@@ -269,10 +275,10 @@ def _bar() -> "Iterator[Progress]":
 @app.command(epilog="**Example:** `tocsin-train families`")
 def families() -> None:
     """List the model families."""
-    from training.models import FAMILIES
+    from training.models import FAMILIES, OVER_FAMILIES
 
-    for name, family in FAMILIES.items():
-        typer.echo(f"{name:<13} {family.summary}")
+    for name, summary in ({name: family.summary for name, family in FAMILIES.items()} | OVER_FAMILIES).items():
+        typer.echo(f"{name:<13} {summary}")
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ from monitor.modelfile import (
 )
 from training import checks, data, export, report, splits, trim
 from training.arguments import FitArgs, check
-from training.learning import ENSEMBLE, STRIDE, WINDOW, Progress, ensemble, plain, silent
+from training.auto import auto
+from training.learning import STRIDE, WINDOW, Progress, by_family, silent
+from training.models import AUTO
 from training.output import whole_version
 from training.scorer import Scorer
 
@@ -56,7 +58,7 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
             recorded, period_ms, args.window or WINDOW, args.stride or STRIDE, args.min_observed, args.trim
         )
         fitting = trim.without(recorded, suspects)
-        how = ensemble if args.family == ENSEMBLE else plain
+        how = auto if args.family == AUTO else by_family
         learned = how(fitting, period_ms, args, progress)
     scorer, calibration = learned.scorer, learned.calibration
     held_out = splits.stacked(learned.held_out)
@@ -79,7 +81,7 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
         schema=SCHEMA,
         name=args.name,
         version=UNWRITTEN,
-        family=args.family,
+        family=learned.family,
         channels=learned.channels,
         window=learned.window,
         stride=learned.stride,
@@ -110,7 +112,9 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
         if suspects:
             (folder / SUSPECTS_FILE).write_text(trim.table(suspects), encoding="utf-8", newline="")
     place = directory / version
-    return Fitted(place / MODEL_FILE, place / REPORT_FILE, metadata, learned.dropped, notes, tuple(suspects))
+    return Fitted(
+        place / MODEL_FILE, place / REPORT_FILE, metadata, learned.dropped, notes + learned.notes, tuple(suspects)
+    )
 
 
 @contextlib.contextmanager

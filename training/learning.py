@@ -21,8 +21,7 @@ from training.data import DataSet
 from training.ensemble import fit_ensemble, recipe_for
 from training.incidents import incident_rates
 from training.lens import AnyScorer
-from training.models import ENSEMBLE as ENSEMBLE
-from training.models import Family, Shape, family_named
+from training.models import ENSEMBLE, Family, Shape, family_named
 from training.scorer import Scorer, scaling_of
 from training.splits import Part
 from training.stretches import Stretch, stretches, windows_ending
@@ -44,6 +43,7 @@ class Learned:
     ensemble they are windows of the newest fifth. `curve` has the losses of the epochs, where there were any.
     """
 
+    family: str
     scorer: AnyScorer
     window: int
     stride: int
@@ -54,10 +54,16 @@ class Learned:
     scores: tuple[NDArray[np.float64], ...]
     curve: tuple[tuple[float, float], ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def silent(stage: str, done: int, total: int) -> None:
     """Progress for nobody."""
+
+
+def by_family(recorded: DataSet, period_ms: int, args: FitArgs, progress: Progress = silent) -> Learned:
+    """By the family that the arguments name, or by the ensemble."""
+    return (ensemble if args.family == ENSEMBLE else plain)(recorded, period_ms, args, progress)
 
 
 def plain(recorded: DataSet, period_ms: int, args: FitArgs, progress: Progress = silent) -> Learned:
@@ -79,6 +85,7 @@ def plain(recorded: DataSet, period_ms: int, args: FitArgs, progress: Progress =
     by_time = [on_the_grid(part, one, period_ms, stride) for part, one in zip(parts.calibration, scores, strict=True)]
     rates = incident_rates(by_time, 86_400_000 / (period_ms * stride))
     return Learned(
+        args.family,
         scorer,
         window,
         stride,
@@ -126,6 +133,7 @@ def ensemble(recorded: DataSet, period_ms: int, args: FitArgs, progress: Progres
     names = tuple(np.array(recorded.channels, object)[known])
     described = describe_channels(names, values[:, known])
     return Learned(
+        ENSEMBLE,
         fitted.scorer,
         recipe.window,
         stride,

@@ -123,7 +123,7 @@ def test_nothing_is_left_behind_by_a_fit_that_fails(tmp_path: Path) -> None:
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"name": "../up"}, "name"),
         ({"precision": "double"}, "precision"),
-        ({"family": "psychic"}, "no 'psychic', only adversarial, conv, "),
+        ({"family": "psychic"}, "no 'psychic', only adversarial, auto, conv, "),
     ],
 )
 def test_arguments_that_cannot_work_are_named(tmp_path: Path, changes: dict[str, object], word: str) -> None:

@@ -19,7 +19,7 @@ from training.models import (
 )
 from training.models.base import Family, Shape
 
-__all__ = ["FAMILIES", "Family", "Shape", "family_named"]
+__all__ = ["AUTO", "ENSEMBLE", "FAMILIES", "OVER_FAMILIES", "Family", "Shape", "family_named"]
 
 FAMILIES: dict[str, Family] = {
     "adversarial": adversarial.FAMILY,
@@ -39,7 +39,14 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-ENSEMBLE = "ensemble"  # of several families, by lenses
+ENSEMBLE = "ensemble"
+AUTO = "auto"
+
+# What has no network of its own, but is named like a family.
+OVER_FAMILIES = {
+    AUTO: "the family that finds most faults put into held-out data, of those tried in time",
+    ENSEMBLE: "closed-form families that see different things, judged on time held out",
+}
 
 
 def family_named(name: str) -> Family:
@@ -48,5 +55,5 @@ def family_named(name: str) -> Family:
         return FAMILIES[name]
     except KeyError:
         raise InvalidConfiguration(
-            f"family: there is no '{name}', only {', '.join(sorted([*FAMILIES, ENSEMBLE]))}"
+            f"family: there is no '{name}', only {', '.join(sorted([*FAMILIES, *OVER_FAMILIES]))}"
         ) from None
