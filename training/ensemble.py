@@ -204,7 +204,9 @@ def weigh(lens: Lens, errors: Errors, drifts: NDArray[np.bool_]) -> list[Doubles
     glass, window = lens.glass, len(lens.weights)
     counted = np.sum([one.sum(0, dtype=np.float64) for one in errors.judged], axis=0)
     normal = np.sum([one.sum(0, dtype=np.float64) for one in errors.squares], axis=0) / np.maximum(counted, 1.0)
-    kept = ~drifts & (counted > 0)
+    # What is seen beside its own recent level does not wander: there a drifting channel may still tell of a fault.
+    left_out = drifts if not glass.baseline else np.zeros_like(drifts)
+    kept = ~left_out & (counted > 0)
     typical = max(float(np.median(normal[kept])) if kept.any() else 0.0, 1e-6)
     precision = 1.0 / np.maximum(normal, EVEN_FLOOR * typical) if glass.even else np.ones_like(normal)
     lens.precision.copy_(torch.from_numpy(np.where(kept, precision, 0.0)))

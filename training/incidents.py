@@ -35,17 +35,17 @@ def incident_rates(assets: Sequence[Scores], windows_per_day: float, lift: float
     for rate in rates.tolist():
         wanted = rate * days * (1 + 1e-9)  # one incident in all may be rounded to less than one
         decay = rate / windows_per_day
-        score = lowest_limit(assets, known, wanted, clear, decay, lift)
+        score = limit_for(assets, known, wanted, clear, decay, lift)
         if wanted < 2:  # all rests on one incident: the limit is half-way to where there is none
-            score = math.sqrt(score * lowest_limit(assets, known, 0.0, clear, decay, lift))
+            score = math.sqrt(score * limit_for(assets, known, 0.0, clear, decay, lift))
         if points and score <= points[-1][1] * (1 + 1e-9):
             score = points[-1][1] * (1 + 1e-6)  # rising, however coarse the scores
         points.append((rate, score))
     return Incidents(days=days, rates=tuple(points), clear=clear, lift=lift)
 
 
-def lowest_limit(
-    assets: Sequence[Scores], known: Scores, wanted: float, clear: float, decay: float, lift: float
+def limit_for(
+    assets: Sequence[Scores], known: Scores, wanted: float, clear: float, decay: float, lift: float = LIFT
 ) -> float:
     """Lowest score, by halving, that as raise limit gives at most so many incidents in all."""
     low, high = np.log(max(float(np.quantile(known, LOWEST)), 1e-9)), np.log(max(float(known.max()), 1e-9)) + 1e-6

