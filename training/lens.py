@@ -138,8 +138,8 @@ class Ensemble(nn.Module):
 def carried(seen: Tensor, observed: Tensor) -> Tensor:
     """Each channel's last value in the CARRIED rows after it that have none: (B, W, C).
 
-    A sensor's clock is never quite that of the grid: a row is skipped now and then, and the next follows from the last
-    value, not from the window's mean.
+    A sensor's clock is never quite that of the grid: a row is skipped now and then, and the next one follows on the
+    last value.
     """
     known, rows = observed, 1
     while rows <= CARRIED // 2 + 1:

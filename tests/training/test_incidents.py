@@ -153,7 +153,7 @@ def test_assets_share_the_count_and_a_raise_lifts_the_limit_of_its_asset_alone()
     assert incident_rates([one, other], DAY).days == pytest.approx(200 / DAY)
     both = np.concatenate([one, other])
     assert limit_for([one, other], both, 2.0, 0.5, 1e-9) == pytest.approx(0.1, rel=1e-3)
-    assert len(incidents(both, 2.6, 0.5, 1e-9)) == 1  # the second would have to be twice as high
+    assert len(incidents(both, 4.0, 0.5, 1e-9)) == 1  # the second would have to be half as high again
     assert [len(incidents(each, 4.9, 0.5, 1e-9)) for each in (one, other)] == [1, 1]
 
 
