@@ -54,10 +54,11 @@ class Recipe:
 LONG = Recipe(
     128,
     (
-        Glass("level", "subspace", "deviation", (15, 120), lead=9, farthest=10.0, even=False, evidence=0.05, every=2),
+        Glass("level", "subspace", "deviation", (15, 120), lead=9, farthest=10.0, blamed=10.0, even=False,
+              evidence=0.05, every=2),
         Glass("step", "forecast", "deviation", (10,), lead=5),
-        Glass("novelty", "forecast", "range", (15,), lead=64, baseline=60, cut=3.0, farthest=3.0, even=False,
-              evidence=1.0),
+        Glass("novelty", "forecast", "range", (15,), lead=64, baseline=60, cut=3.0, farthest=3.0, blamed=3.0,
+              even=False, evidence=1.0),
     ),
 )  # fmt: skip
 # For a trial run of minutes. It has one alarm in all to spend, which says nothing of how alarms follow each other: no

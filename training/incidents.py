@@ -15,10 +15,10 @@ Scores = NDArray[np.float64]
 
 LIFT = 1.5  # times a raise lifts the limit, which then comes down at the budget's rate
 CLEAR = 0.99  # quantile of normal scores below which a window is back to normal
-LOWEST = 0.9  # quantile of normal scores below which no limit is
+LOWEST = 0.5  # quantile of normal scores below which no limit is
 RATES = 16  # points between the rarest rate that the data can show and the most
 MOST = 1 / 20  # incidents a window
-HALVINGS = 16
+STEPS, HALVINGS = 40, 8
 
 
 def incident_rates(assets: Sequence[Scores], windows_per_day: float, lift: float = LIFT) -> Incidents:
@@ -47,16 +47,25 @@ def incident_rates(assets: Sequence[Scores], windows_per_day: float, lift: float
 def limit_for(
     assets: Sequence[Scores], known: Scores, wanted: float, clear: float, decay: float, lift: float = LIFT
 ) -> float:
-    """Lowest score, by halving, that as raise limit gives at most so many incidents in all."""
-    low, high = np.log(max(float(np.quantile(known, LOWEST)), 1e-9)), np.log(max(float(known.max()), 1e-9)) + 1e-6
+    """Score that as raise limit gives at most so many incidents in all, and a little below it more.
+
+    Found from above, for far below the incidents run into each other and are few again.
+    """
+
+    def too_many(logarithm: float) -> bool:
+        limit = math.exp(logarithm)
+        return sum(len(incidents(scores, limit, clear, decay, lift)) for scores in assets) > wanted
+
+    floor, top = (math.log(max(float(one), 1e-9)) for one in (np.quantile(known, LOWEST), known.max()))
+    steps = np.linspace(top + 1e-6, floor, STEPS).tolist()
+    place = next((place for place, step in enumerate(steps) if too_many(step)), 0)
+    if not place:
+        return math.exp(steps[-1])
+    low, high = steps[place], steps[place - 1]
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        limit = float(np.exp(middle))
-        if sum(len(incidents(scores, limit, clear, decay, lift)) for scores in assets) > wanted:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp(high))
+        low, high = (middle, high) if too_many(middle) else (low, middle)
+    return math.exp(high)
 
 
 def incidents(scores: Scores, limit: float, clear: float, decay: float, lift: float = LIFT) -> list[tuple[int, int]]:

@@ -25,10 +25,10 @@ class Glass:
 
     scale: by 'deviation' of a channel, or by a quarter of its 'range'. spans: of the exponential means of the rows'
     errors that are added up. lead: rows of a window that are only looked back at. baseline: what the network sees is
-    relative to the channel's exponential mean of this span; 0: it is not. cut, farthest: of scaled values that the
-    network sees, and of errors that are scored. even: whether channels count by their own normal error, or by the
-    scaling alone. evidence: share of the lens in what is said of single channels. every: rows from one that is judged
-    to the next; more of them cost less.
+    relative to the channel's exponential mean of this span; 0: it is not. cut, farthest, blamed: most of the scaled
+    values that the network sees, of errors in the score, and of errors in what is said of channels. even: whether
+    channels count by their own normal error, or by the scaling alone. evidence: share of the lens in what is said of
+    channels. every: rows from one that is judged to the next; more of them cost less.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Glass:
     baseline: int = 0
     cut: float = 10.0
     farthest: float = 5.0
+    blamed: float = LARGEST_ERROR
     even: bool = True
     evidence: float = 0.0
     every: int = 1
@@ -96,9 +97,10 @@ class Lens(nn.Module):
     def evidence(self, errors: Tensor, rows: int) -> Tensor:
         """Each channel's squared errors in the newest rows, in multiples of its normal one: (B, W, C) -> (B, C).
 
-        They are not cut: a dead sensor throws out what is expected of others too, and only the size tells them apart.
+        They are cut far out only: a dead sensor throws out what is expected of others too, and size tells them apart.
         """
-        return torch.square(errors[:, -rows:]).mean(1) * self.own_precision * self.glass.evidence
+        near = torch.clamp(errors[:, -rows:], -self.glass.blamed, self.glass.blamed)
+        return (near * near).mean(1) * self.own_precision * self.glass.evidence
 
 
 class Ensemble(nn.Module):
