@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,28 +61,28 @@ class Sampler:
 
 @fault(
     alone=False,
-    quick={"minutes": 20},
-    long={"minutes": 480},
+    quick={"minutes": 20, "parts": 3},  # of seconds: a tenth of them has too few samples
+    long={"minutes": 480, "parts": 9},
     feed=None,
     max_message_bytes=MIB,
     idle_limit_s=600,
     delivery=f"max_batch_bytes = {4 * MIB}",
 )
-def soak(stage: Stage, minutes: int) -> None:
+def soak(stage: Stage, minutes: int, parts: int) -> None:
     """1,000 assets at 1 Hz for hours of event time: memory is flat, open files and connections do not grow."""
     sent, total = feed(stage, minutes), sum(stage.ends().values())
     began, daemon = time.monotonic(), stage.run()
     sampler = Sampler(daemon.process.pid, lambda: sum(stage.committed().values()) / total)
     until(lambda: stage.committed() == stage.ends(), "the end is reached", daemon, within_s=60 + sent / 20_000)
-    took, tenths = time.monotonic() - began, by_tenth(sampler.stop())
-    first, last = tenths[0], tenths[-1]
-    most = max(each.resident for each in tenths)
+    took, medians = time.monotonic() - began, by_part(sampler.stop(), parts)
+    first, last = medians[0], medians[-1]
+    most = max(each.resident for each in medians)
     growth = most / first.resident
     stage.demand(growth <= GROWTH_LIMIT, f"memory grew by {growth - 1:.1%}, at most {GROWTH_LIMIT - 1:.0%}")
     stage.demand(last.files <= first.files, f"open files grew from {first.files} to {last.files}")
     stage.demand(last.connections <= first.connections, f"connections from {first.connections} to {last.connections}")
-    stage.note(f"{sent:,} readings in {took:.0f} s; medians of each tenth after the first, in MiB:")
-    stage.note(", ".join(f"{each.resident / MIB:.0f}" for each in tenths))
+    stage.note(f"{sent:,} readings in {took:.0f} s; medians of {parts} equal parts after the first tenth, in MiB:")
+    stage.note(", ".join(f"{each.resident / MIB:.0f}" for each in medians))
     stage.note(f"{last.files:g} open files and {last.connections:g} connections at last, as at first")
 
 
@@ -98,7 +99,8 @@ def feed(stage: Stage, minutes: int) -> int:
     return sent
 
 
-def by_tenth(samples: list[Sample]) -> list[Sample]:
-    """The medians of each tenth of the work but the first, where there are samples of it."""
-    tenths = [[each for each in samples if number <= 10 * each.share < number + 1] for number in range(1, 10)]
-    return [Sample(*(statistics.median(values) for values in zip(*each, strict=True))) for each in tenths if each]
+def by_part(samples: list[Sample], parts: int) -> list[Sample]:
+    """The medians of equal parts of the work but its first tenth, where there are samples of them."""
+    edges = np.linspace(0.1, 1.0, parts + 1)
+    groups = [[each for each in samples if low <= each.share < high] for low, high in pairwise(edges)]
+    return [Sample(*(statistics.median(values) for values in zip(*each, strict=True))) for each in groups if each]
