@@ -178,6 +178,8 @@ def tell(fitted: "Fitted", precision: str, before: str) -> None:
         typer.echo(f"{before}note: {note}", err=True)
     if fitted.dropped:
         typer.echo(f"{before}left out, for they have no value to learn from: {', '.join(fitted.dropped)}", err=True)
+    if drifting := [channel.name for channel in metadata.channels if channel.drifting]:
+        typer.echo(f"{before}drifting, and not relied on for the score: {', '.join(drifting)}", err=True)
     if precision != metadata.precision:
         typer.echo(
             f"{before}half precision was not kept, for it changes a score by {figures['half_differs_by']:.1e} of its "

@@ -86,6 +86,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     rows_not_scored: int  # these have the lowest score, and are not flagged
     channels: int
     channels_left_out: tuple[str, ...]
+    channels_drifting: tuple[str, ...]
     baselines: dict[str, Ranking]
     vus_window: int
     vus_thresholds: int
@@ -124,6 +125,7 @@ def evaluate(args: EvaluateArgs, progress: Progress = silent) -> tuple[Evaluatio
         seed=args.fitting.seed,
         channels=len(found.channels),
         channels_left_out=fitted.dropped,
+        channels_drifting=tuple(channel.name for channel in model.channels if channel.drifting),
         baselines=ranks,
         vus_window=WINDOW,
         vus_thresholds=THRESHOLDS,
@@ -200,9 +202,10 @@ def _fitting(args: EvaluateArgs, train: Recording, folder: Path) -> FitArgs:
 def table(found: Evaluation) -> str:
     """The figures as lines for a person."""
     left_out = ", ".join(found.channels_left_out) or "none"
+    drifting = ", ".join(found.channels_drifting) or "none"
     lines = [
         f"{found.family}, seed {found.seed}: windows of {found.window}, every {found.stride}, "
-        f"{found.period_ms / 1000:g} s apart; {found.channels} channels, left out: {left_out}",
+        f"{found.period_ms / 1000:g} s apart; {found.channels} channels, left out: {left_out}; drifting: {drifting}",
         f"{found.rows} rows, {found.rows_anomalous} anomalous in {found.events} events; {found.rows_not_scored} rows "
         "have no score: they get the lowest and are not flagged",
         "",

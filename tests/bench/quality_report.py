@@ -8,7 +8,6 @@ import numpy as np
 
 from tests.bench import quality_budget, quality_nab, quality_skab, quality_smd
 from tests.bench.quality_recipe import Figures, pooled
-from training.cli import STRIDE, WINDOW
 from training.measures.ranking import THRESHOLDS
 from training.measures.ranking import WINDOW as VUS_WINDOW
 
@@ -78,7 +77,7 @@ def head(seeds: int, family: str, took_s: float) -> str:
     return (
         "# How well Tocsin detects\n\n"
         f"Written by `make quality`: {seeds} seed{'s' * (seeds > 1)}, {took_s / 60:.0f} minutes. Model family "
-        f"`{family}`, windows of {WINDOW} rows every {STRIDE}; one recipe for all sets. Every figure comes from the "
+        f"`{family}` with its own window and stride; one recipe for all sets. Every figure comes from the "
         "daemon's own step; models and limits see no label. Nothing is point-adjusted. Where there is more than one "
         "seed, figures are means, with the standard deviation over seeds behind ±. VUS-PR has a window of "
         f"{VUS_WINDOW} rows and {THRESHOLDS} thresholds."
