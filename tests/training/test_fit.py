@@ -214,6 +214,10 @@ def test_the_command_fits_shipped_data_quietly_and_says_where_the_model_is(tmp_p
     assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["models", "machine-2-1", "1"]
 
 
+# A wide code gives more back of what is not normal; the ensemble's parts are weaker alone than what they are made for.
+LEAST_ORDER = {"overcomplete": 0.65, "cross": 0.6, "subspace": 0.6}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_model_of_real_data_scores_labelled_faults_higher(tmp_path: Path, family: str) -> None:
@@ -226,7 +230,7 @@ def test_a_model_of_real_data_scores_labelled_faults_higher(tmp_path: Path, fami
     (scores,) = session.run(["score"], {INPUT: windows})
     faults = np.interp(ends, history.ts, test["anomaly"].to_numpy()) > 0
     order = np.searchsorted(np.sort(scores[~faults]), scores[faults]) / np.count_nonzero(~faults)
-    # The chance that a faulty window scores above a normal one; a wide code gives more back of what is not normal.
-    assert order.mean() > (0.65 if family == "overcomplete" else 0.7)
+    # The chance that a faulty window scores above a normal one.
+    assert order.mean() > LEAST_ORDER.get(family, 0.7)
     p = p_values(metadata.calibration, scores)
     assert ((p > 0) & (p <= 1)).all()
