@@ -81,9 +81,11 @@ def outputs(
     ordered = sorted(accepted, key=lambda each: each.at)
     behind = np.searchsorted(recording.ts, [each.at for each in ordered], side="right").tolist()
     bounds = sorted({*range(0, len(recording), CHUNK), *behind, len(recording)})
-    for start, end in pairwise(bounds):
+    for start, end in pairwise([*bounds, len(recording)]):
         for decided in compress(ordered, (place == start for place in behind)):
             yield pipeline.accept((topic, partition_of(decided.asset, partitions)), decided.asset, decided.at)
+        if start == end:
+            break
         part = recording.take(slice(start, end))
         partition = homes[part.asset]
         batches = {}
@@ -93,8 +95,6 @@ def outputs(
             batches[each] = (columns(assembly, mine, next_offset[each]), next_offset[each] + len(mine))
             next_offset[each] += len(mine)
         yield pipeline.step(batches)
-    for decided in compress(ordered, (place == len(recording) for place in behind)):
-        yield pipeline.accept((topic, partition_of(decided.asset, partitions)), decided.asset, decided.at)
     yield pipeline.close_silent(where)
 
 

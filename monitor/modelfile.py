@@ -118,7 +118,12 @@ class ModelMetadata(Struct, frozen=True):
     @property
     def windows_per_day(self) -> float:
         """Windows that an asset without gaps closes in 24 hours."""
-        return 86_400_000 / (self.period_ms * self.stride)
+        return windows_per_day(self.period_ms, self.stride)
+
+
+def windows_per_day(period_ms: int, stride: int) -> float:
+    """Windows that an asset without gaps closes in 24 hours."""
+    return 86_400_000 / (period_ms * stride)
 
 
 def encode_metadata(metadata: ModelMetadata) -> str:

@@ -78,7 +78,7 @@ class ScoredWindows:
 
 def observed_share(windows: Floats) -> NDArray[np.float64]:
     """Share of values that are there: windows (B, W, C) -> (B,). The least value is NaN where any is."""
-    if not np.isnan(windows.min()):
+    if not np.isnan(windows.min(initial=np.inf)):  # of no windows too
         return np.ones(len(windows))
     share: NDArray[np.float64] = (~np.isnan(windows)).mean(axis=(1, 2))
     return share

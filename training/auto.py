@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from monitor.calibration import limits
 from monitor.errors import InvalidData
+from monitor.modelfile import windows_per_day
 from training.arguments import FitArgs
 from training.data import DataSet
 from training.faults import AFTER, Fault, faults, normal_of, put
 from training.incidents import limit_for
 from training.learning import Learned, Progress, by_family, score, silent
 from training.models import ENSEMBLE
-from training.splits import CALIBRATION, SHARES
+from training.splits import CALIBRATION, SHARES, enough_observed
 from training.stretches import Stretch, stretches, windows_ending
 
 HELD_OUT = 0.2  # of each asset's readings, the newest
@@ -37,7 +38,6 @@ LONGEST_GAP = 128  # rows; a longer one parts the data
 ALARMS_PER_DAY = 1.0  # budget of false alarms at which the candidates are compared
 LEAST_ALARMS = 2.0  # of that budget in the shortest calibration, else it is raised: a limit rests on what was counted
 POINTS, ERRORS = 0.05, 2.0  # share of the faults, and standard errors, by which a later candidate must be better
-DAY_MS = 86_400_000
 
 Found = NDArray[np.bool_]
 How = Callable[[DataSet, int, FitArgs, Progress], Learned]
@@ -124,7 +124,7 @@ def trial_of(recorded: DataSet, period_ms: int, seed: int) -> Trial:
     until = {one.asset: int(one.ts[-1]) // (period_ms * 1_000_000) if len(one.ts) else -1 for one in older}
     parts = tuple(stretches(histories, period_ms, LONGEST_GAP))
     first = [min(max(until[part.asset] + 1 - part.first, 0), len(part.rows)) for part in parts]
-    days = sum(first) * period_ms / DAY_MS
+    days = sum(first) / windows_per_day(period_ms, 1)
     budget = max(ALARMS_PER_DAY, LEAST_ALARMS / max(SHARES[CALIBRATION] * days, 1e-9))
     normal = normal_of(np.concatenate([history.values for history in older]))
     return Trial(
@@ -210,7 +210,7 @@ def scores_from(learned: Learned, part: Stretch, start: int, min_observed: float
             continue
         first = max(int(some[0]) - learned.window, 0)  # what lies before need not be copied
         windows = windows_ending(part.part(first, int(some[-1]) + 1), learned.window, some - first)
-        seen = (~np.isnan(windows)).mean(axis=(1, 2)) >= max(min_observed, 1e-9)
+        seen = enough_observed(windows, min_observed)
         scores[some[seen] - start] = score(learned.scorer, windows[seen])
     return scores
 
@@ -222,15 +222,15 @@ def limit_kept(
 
     A model whose limit is too low on newer data would else find faults by raising more alarms than it said.
     """
-    windows_per_day = DAY_MS / (period_ms * learned.stride)
-    own = limits(learned.calibration, windows_per_day, budget_per_day).score
+    rate = windows_per_day(period_ms, learned.stride)
+    own = limits(learned.calibration, rate, budget_per_day).score
     scored = [scores[~np.isnan(scores)] for scores in clean]
     known = np.concatenate(scored)
     if not len(known):
         return own
     clear = learned.calibration.incidents.clear if learned.calibration.incidents else own
-    wanted = budget_per_day * len(known) / windows_per_day
-    return max(own, limit_for(scored, known, wanted, clear, budget_per_day / windows_per_day))
+    wanted = budget_per_day * len(known) / rate
+    return max(own, limit_for(scored, known, wanted, clear, budget_per_day / rate))
 
 
 def best(tried: Sequence[Tried]) -> Tried | None:

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.models.base import LARGEST_ERROR
+from training.scorer import LARGEST_INPUT
 from training.splits import Part
 
 Model = TypeVar("Model")
@@ -18,8 +20,6 @@ Doubles = NDArray[np.float64]
 
 MOST_FITTED = 1500  # windows a fit takes, evenly from all: its cost is their square
 EXPLAINED = 0.95  # of the variance
-LARGEST_INPUT = 10.0  # deviations; one wild value must not turn a component
-LARGEST_ERROR = 1e6
 CHUNK = 1024  # windows at a time
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,8 @@ def median_step_ms(histories: Sequence[History]) -> int:
             "which must rise from reading to reading"
         )
     return max(round(float(np.median(steps)) / 1e6), 1)
+
+
+def rfc3339(ns: int, timespec: str = "seconds") -> str:
+    """Nanoseconds since 1970 as text, cut to whole `timespec`, as `isoformat` has it."""
+    return datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from monitor.errors import InvalidConfiguration, InvalidData
-from monitor.modelfile import Calibration, Incidents
+from monitor.modelfile import Calibration
 from training.calibrate import LEAST_SCORES, calibrate
 from training.drift import drifting
 from training.incidents import LIFT, incident_rates
@@ -83,6 +83,11 @@ class Errors:
     squares: list[NDArray[np.float32]]
     judged: list[NDArray[np.float32]]
 
+    @classmethod
+    def unknown(cls, parts: Sequence[Stretch]) -> "Errors":
+        """Room for those of all rows."""
+        return cls([np.zeros_like(part.rows) for part in parts], [np.zeros_like(part.rows) for part in parts])
+
 
 def recipe_for(rows: int) -> Recipe:
     """The recipe for so many rows of training data."""
@@ -114,16 +119,15 @@ def fit_ensemble(
     scalings = {"deviation": scaling_of(rows), "range": by_range(rows)}
     lenses, scores, done = [], [], 0
     for glass in recipe.glasses:
-        errors = Errors([], [])
+        errors = Errors.unknown(parts)
         for block in range(BLOCKS):
             others = [part for whole in parts for part in outside(whole, block)]
             lens = learn(new_lens(glass, scalings[glass.scale], recipe.window, drifts), others)
-            for whole in parts:
-                judge_block(lens, whole, block, errors)
+            for whole, squares, judged in zip(parts, errors.squares, errors.judged, strict=True):
+                judge_block(lens, whole, block, squares, judged)
             progress(done := done + 1, (BLOCKS + 1) * len(recipe.glasses))
-        joined = by_stretch(errors, len(parts))
         lens = learn(new_lens(glass, scalings[glass.scale], recipe.window, drifts), parts)
-        scores.append(weigh(lens, joined, drifts))
+        scores.append(weigh(lens, errors, drifts))
         if isinstance(lens.network, Subspace):
             lens.network.every = glass.every
         lenses.append(lens)
@@ -141,7 +145,7 @@ def fit_ensemble(
     calibration = calibrate(known)
     rates = incident_rates(chosen, windows_per_day, recipe.lift)
     ensemble = Ensemble(lenses, stride).eval()
-    return FittedEnsemble(ensemble, with_incidents(calibration, rates), drifts, tuple(known))
+    return FittedEnsemble(ensemble, msgspec.structs.replace(calibration, incidents=rates), drifts, tuple(known))
 
 
 def new_lens(glass: Glass, scaling: Scaling, window: int, drifts: NDArray[np.bool_]) -> Lens:
@@ -174,30 +178,22 @@ def learn(lens: Lens, parts: Sequence[Stretch]) -> Lens:
     return lens
 
 
-def judge_block(lens: Lens, whole: Stretch, block: int, errors: Errors) -> None:
-    """Add the errors of one block's rows; what lies before the block is looked back at."""
+def judge_block(
+    lens: Lens, whole: Stretch, block: int, squares: NDArray[np.float32], judged: NDArray[np.float32]
+) -> None:
+    """Put the errors of one block's rows into those of its stretch, (N, C); what lies before is looked back at."""
     start, stop = edges(len(whole.rows), block)
     lead, window = lens.glass.lead, len(lens.weights)
-    before = max(start - lead, 0)
-    part = whole.part(before, stop)
-    squares, judged = [], []
+    row = max(start - lead, 0)
     with torch.no_grad():
-        for windows in tiles(part, window, lead, TILES):
+        for windows in tiles(whole.part(row, stop), window, lead, TILES):
             found, counts, _, _ = lens(torch.from_numpy(windows))
-            squares.append(lens.squares(found[:, lead:]).flatten(0, 1).numpy())
-            judged.append(counts[:, lead:].flatten(0, 1).numpy())
-    mine = slice(start - before, stop - before)
-    empty = np.empty((0, whole.rows.shape[1]), np.float32)
-    errors.squares.append(np.concatenate([empty, *squares])[mine])
-    errors.judged.append(np.concatenate([empty, *judged])[mine])
-
-
-def by_stretch(errors: Errors, count: int) -> Errors:
-    """Errors of blocks, which come block by block, put together for each stretch."""
-    squares, judged = (
-        [np.concatenate(found[place::count]) for place in range(count)] for found in (errors.squares, errors.judged)
-    )
-    return Errors(squares, judged)
+            number = len(windows) * (window - lead)
+            mine = slice(max(start, row), min(stop, row + number))
+            theirs = slice(mine.start - row, mine.stop - row)
+            squares[mine] = lens.squares(found[:, lead:]).flatten(0, 1).numpy()[theirs]
+            judged[mine] = counts[:, lead:].flatten(0, 1).numpy()[theirs]
+            row += number
 
 
 def weigh(lens: Lens, errors: Errors, drifts: NDArray[np.bool_]) -> list[Doubles]:
@@ -236,11 +232,6 @@ def of_windows(scores: Doubles, part: Stretch, window: int, stride: int, min_obs
     observed = np.convolve((~np.isnan(part.rows)).mean(1), np.ones(window))[: len(scores)] / window
     known = np.where(observed >= max(min_observed, 1e-9) - 1e-9, scores, np.nan)
     return known[(-part.first) % stride :: stride]
-
-
-def with_incidents(calibration: Calibration, rates: Incidents) -> Calibration:
-    """The calibration with the rates of its limits."""
-    return msgspec.structs.replace(calibration, incidents=rates)
 
 
 def outside(whole: Stretch, block: int) -> list[Stretch]:

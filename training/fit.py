@@ -140,14 +140,7 @@ def describe_data(recorded: data.DataSet) -> Training:
     return Training(
         rows=recorded.rows,
         assets=tuple(history.asset for history in recorded.histories),
-        from_=_rfc3339(min(int(history.ts[0]) for history in recorded.histories)),
-        to=_rfc3339(max(int(history.ts[-1]) for history in recorded.histories)),
+        from_=data.rfc3339(min(int(history.ts[0]) for history in recorded.histories), "milliseconds"),
+        to=data.rfc3339(max(int(history.ts[-1]) for history in recorded.histories), "milliseconds"),
         sha256=recorded.sha256,
-    )
-
-
-def _rfc3339(ns: int) -> str:
-    """Nanoseconds since 1970 as text, to the millisecond."""
-    return (
-        datetime.fromtimestamp(ns // 1_000_000 / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )

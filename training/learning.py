@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from monitor.errors import InvalidConfiguration
-from monitor.modelfile import Calibration, Channel
+from monitor.modelfile import Calibration, Channel, windows_per_day
 from training import splits
 from training.arguments import FitArgs
 from training.calibrate import calibrate
@@ -83,7 +83,7 @@ def plain(recorded: DataSet, period_ms: int, args: FitArgs, progress: Progress =
     progress("calibrate", 0, 1)
     scores = tuple(score(scorer, part.windows) for part in parts.calibration)
     by_time = [on_the_grid(part, one, period_ms, stride) for part, one in zip(parts.calibration, scores, strict=True)]
-    rates = incident_rates(by_time, 86_400_000 / (period_ms * stride))
+    rates = incident_rates(by_time, windows_per_day(period_ms, stride))
     return Learned(
         args.family,
         scorer,
@@ -112,36 +112,35 @@ def ensemble(recorded: DataSet, period_ms: int, args: FitArgs, progress: Progres
     if args.window:
         raise InvalidConfiguration("window: an ensemble has a window of its own; leave it out")
     values = np.concatenate([history.values for history in recorded.histories])
-    known = ~np.isnan(values).all(axis=0)
+    known, names = ~np.isnan(values).all(axis=0), np.array(recorded.channels, object)
     splits.check_content(recorded, values)
     splits.check_moving(values[:, known])
     histories = [replace(history, values=history.values[:, known]) for history in recorded.histories]
     recipe = recipe_for(max(len(np.unique(history.ts // (period_ms * 1_000_000))) for history in histories))
     parts = stretches(histories, period_ms, recipe.window)
     stride = args.stride or 1
-    drifts = None if args.drifting is None else np.isin(np.array(recorded.channels)[known], args.drifting)
+    drifts = None if args.drifting is None else np.isin(names[known], args.drifting)
     fitted = fit_ensemble(
         parts,
         recipe,
         stride,
-        86_400_000 / (period_ms * stride),
+        windows_per_day(period_ms, stride),
         args.min_observed,
         lambda done, total: progress("learn", done, total),
         drifts,
     )
     held_out = tuple(newest(part, recipe.window, period_ms) for part in parts)
-    names = tuple(np.array(recorded.channels, object)[known])
-    described = describe_channels(names, values[:, known])
+    described = describe_channels(tuple(names[known]), values[:, known])
     return Learned(
         ENSEMBLE,
         fitted.scorer,
         recipe.window,
         stride,
         tuple(
-            msgspec.structs.replace(channel, drifting=bool(drifts))
-            for channel, drifts in zip(described, fitted.drifts, strict=True)
+            msgspec.structs.replace(channel, drifting=bool(wanders))
+            for channel, wanders in zip(described, fitted.drifts, strict=True)
         ),
-        tuple(np.array(recorded.channels, object)[~known]),
+        tuple(names[~known]),
         fitted.calibration,
         held_out,
         tuple(score(fitted.scorer, part.windows) for part in held_out),

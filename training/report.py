@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from monitor.calibration import limits
 from monitor.modelfile import ModelMetadata
 from training import plots
+from training.data import rfc3339
 from training.lens import AnyScorer
 from training.splits import Part
-from training.trim import Suspect, rfc3339
+from training.trim import Suspect
 
 BUDGETS_PER_DAY = 0.1, 1.0  # false alarms for which the report shows the limit
 CHANNELS_SHOWN = 6

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from monitor.errors import InvalidData
 from monitor.history import history_windows
+from monitor.scored import observed_share
 from training.data import DataSet, History
 
 TRAIN, VALIDATION, CALIBRATION = "train", "validation", "calibration"
@@ -57,7 +58,7 @@ def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed:
     parts: dict[str, list[Part]] = {name: [] for name in SHARES}
     for history, cut in zip(data.histories, cuts, strict=True):
         ends, windows = history_windows(history.ts, history.values[:, known], period_ms, window, stride)
-        seen = (~np.isnan(windows)).mean(axis=(1, 2)) >= max(min_observed, 1e-9)
+        seen = enough_observed(windows, min_observed)
         ends, windows = ends[seen], windows[seen]
         for name, chosen in _parts(ends, window * period_ms * 1_000_000, *cut).items():
             parts[name].append(Part(history.asset, ends[chosen], windows[chosen]))
@@ -72,6 +73,11 @@ def split(data: DataSet, period_ms: int, window: int, stride: int, min_observed:
         calibration=tuple(parts[CALIBRATION]),
         readings=readings[:, known],
     )
+
+
+def enough_observed(windows: NDArray[np.float32], min_observed: float) -> NDArray[np.bool_]:
+    """Which windows (B, W, C) the daemon would score, less those in which there is nothing."""
+    return observed_share(windows) >= max(min_observed, 1e-9)
 
 
 def stacked(parts: Sequence[Part]) -> NDArray[np.float32]:

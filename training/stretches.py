@@ -49,8 +49,6 @@ def tiles(stretch: Stretch, window: int, lead: int, most: int) -> Iterator[Float
     if not count:
         return
     number = -(-count // step)
-    if not number:
-        return
     padded = np.full((lead + number * step, stretch.rows.shape[1]), np.nan, np.float32)
     padded[lead : lead + count] = stretch.rows
     views = np.lib.stride_tricks.sliding_window_view(padded, window, 0)[::step].transpose(0, 2, 1)

@@ -9,7 +9,6 @@ trimmed is thus short, extreme and seen once; what stays is listed with the reas
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 
 from monitor.history import history_windows
 from training.crossfit import cross_fitted, filled, principal_components, squared_errors
-from training.data import DataSet, History
-from training.splits import CALIBRATION, SHARES, Part
+from training.data import DataSet, History, rfc3339
+from training.splits import CALIBRATION, SHARES, Part, enough_observed
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -146,11 +145,6 @@ def table(suspects: Sequence[Suspect]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rfc3339(ns: int) -> str:
-    """Nanoseconds since 1970 as text, to the second."""
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
-
-
 def _quoted(cell: str) -> str:
     """A CSV cell (RFC 4180)."""
     return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\n\r') else cell
@@ -274,7 +268,7 @@ def _scaled_part(
     centre, deviation = scaling
     values = (history.values - centre) / deviation
     ends, windows = history_windows(history.ts, values, period_ms, window, stride)
-    seen = (~np.isnan(windows)).mean(axis=(1, 2)) >= max(min_observed, 1e-9)
+    seen = enough_observed(windows, min_observed)
     return Part(history.asset, ends[seen], windows[seen])
 
 

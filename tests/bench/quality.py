@@ -23,6 +23,7 @@ from monitor.errors import TocsinError
 from tests.bench import mnist, quality_budget, quality_nab, quality_report, quality_skab, quality_smd
 from tests.bench.quality_recipe import Figures, Settings
 from training.cli import FAMILY
+from training.many import THREADS
 
 PARTS: dict[str, ModuleType] = {
     "smd": quality_smd,
@@ -43,7 +44,6 @@ ASKED = (
     "nab_score",
     "mnist_bce_32",
 )
-ONE_THREAD = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 Task = tuple[str, str, Settings]  # part, case, how
 Results = dict[str, dict[int, dict[str, Figures]]]  # part -> seed -> case -> figures
@@ -96,7 +96,7 @@ def run(task: Task) -> tuple[Task, Figures, float]:
 
 def measure(todo: list[Task], jobs: int, say: Callable[[str], None]) -> Results:
     """Run all tasks in processes; results are in the order of the tasks."""
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     results: Results = {}
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, context) as pool:

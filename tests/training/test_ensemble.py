@@ -48,10 +48,10 @@ def lens_of(name: str, values: np.ndarray) -> Lens:
 
 def judged_by_blocks(lens: Lens, whole: Stretch) -> Errors:
     """Errors of all rows, by the one lens for all blocks."""
-    errors = Errors([], [])
+    errors = Errors.unknown([whole])
     for block in range(BLOCKS):
-        ensemble.judge_block(lens, whole, block, errors)
-    return ensemble.by_stretch(errors, 1)
+        ensemble.judge_block(lens, whole, block, errors.squares[0], errors.judged[0])
+    return errors
 
 
 # ------------------------------------------------------------------------------- calibration is of the graph's scores

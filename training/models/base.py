@@ -67,6 +67,13 @@ def plain_residuals(values: Tensor, observed: Tensor, reconstruction: Tensor) ->
     return values - reconstruction, observed
 
 
+def later_residuals(values: Tensor, observed: Tensor, reconstruction: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """As `plain_residuals`, of the rows from `first` on; those before it are only looked back at."""
+    residual, judged = plain_residuals(values[:, first:], observed[:, first:], reconstruction[:, first:])
+    ahead = (0, 0, first, 0)
+    return nn.functional.pad(residual, ahead), nn.functional.pad(judged, ahead)
+
+
 def channel_errors(residual: Tensor, judged: Tensor) -> Tensor:
     """Sum over time of each channel's judged errors, (B, W, C) -> (B, C); a cell's error is log(1 + residual^2).
 

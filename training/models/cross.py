@@ -7,7 +7,7 @@ go together as they did, and needs little data: a few hundred rows do.
 import torch
 from torch import Tensor, nn
 
-from training.models.base import Family, Shape, reconstruction_loss
+from training.models.base import Family, Shape, later_residuals, reconstruction_loss
 from training.models.forecast import ridge
 
 LAGS = 1
@@ -33,9 +33,7 @@ class Cross(nn.Module):
 
     def residuals(self, values: Tensor, observed: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
         """Differences of the rows that have one before them; the first is not judged."""
-        residual = (values - reconstruction)[:, self.lags :]
-        ahead = (0, 0, self.lags, 0)
-        return nn.functional.pad(residual, ahead), nn.functional.pad(observed[:, self.lags :], ahead)
+        return later_residuals(values, observed, reconstruction, self.lags)
 
 
 def neighbours(values: Tensor, lags: int) -> Tensor:

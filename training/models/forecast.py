@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monitor.errors import InvalidConfiguration
-from training.models.base import Family, Shape, reconstruction_loss
+from training.models.base import Family, Shape, later_residuals, reconstruction_loss
 
 LAGS = 5
 RIDGE = 0.1  # of the number of rows, since inputs are scaled; .01 and .3 detect as well on servers (SMD)
@@ -40,9 +40,7 @@ class Forecast(nn.Module):
 
     def residuals(self, values: Tensor, observed: Tensor, reconstruction: Tensor) -> tuple[Tensor, Tensor]:
         """Differences of the predicted rows; the others are not judged."""
-        residual = (values - reconstruction)[:, self.lags :]
-        ahead = (0, 0, self.lags, 0)
-        return nn.functional.pad(residual, ahead), nn.functional.pad(observed[:, self.lags :], ahead)
+        return later_residuals(values, observed, reconstruction, self.lags)
 
 
 def pasts(values: Tensor, lags: int) -> Tensor:
