@@ -16,7 +16,7 @@ from tests.faults.stage import Result, ground
 from tests.kafka_cluster import kafka_home, unique
 
 # of faults side by side where brokers are left alone: much of their time is waiting
-LANES: dict[Form, int] = {"long": 2, "quick": 4, "short": 2}
+LANES: dict[Form, int] = {"long": 2, "quick": 3, "short": 2}
 
 
 def arguments() -> argparse.Namespace:
