@@ -21,7 +21,7 @@ from training.scorer import Scorer, scaling_of
 W, C, K = 14, 4, 3
 BATCHES = 1, 7, 256
 NAN = np.float32(np.nan)
-WIDE = "cross", "forecast", "overcomplete", "sparse", "subspace"  # their latent is not what K says
+WIDE = "cross", "forecast", "kernel", "overcomplete", "sparse", "subspace"  # their latent is not what K says
 Windows = NDArray[np.float32]
 
 

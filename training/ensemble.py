@@ -17,19 +17,18 @@ from monitor.modelfile import Calibration
 from training.calibrate import LEAST_SCORES, calibrate
 from training.drift import drifting
 from training.incidents import LIFT, incident_rates
-from training.lens import Ensemble, Glass, Lens, span_weights
-from training.models import Shape, family_named
-from training.models.subspace import Subspace
+from training.lens import Ensemble, Glass, Lens, softened, span_weights
+from training.models import Shape, cross, forecast, kernel, mean, subspace
 from training.scorer import Scaling, scaling_of
 from training.stretches import Stretch, tiles, whole_tiles
 
 BLOCKS = 4  # of time, each judged by what the others taught
 NORMAL = 0.999  # quantile of a lens's normal scores that is one unit of it
+SOFT = 0.995  # quantile of its rows' normal errors beyond which they count by their logarithm
 TILES = 64  # windows at a time
 LOOKS = 8  # a lens learns from so many times the rows that it looks back at, else it is too long for the data
+NEWEST = 1.2  # span in which the newest row that was observed has nearly all the weight
 LEAST = 8  # and the shortest from so many at least
-EVEN_FLOOR = 1.0  # of the median channel's normal error; a still channel must not shout when it moves
-OWN_FLOOR = 0.1
 
 Doubles = NDArray[np.float64]
 
@@ -54,16 +53,24 @@ class Recipe:
 LONG = Recipe(
     128,
     (
-        Glass("level", "subspace", "deviation", (15, 120), lead=9, farthest=10.0, blamed=10.0, even=False,
-              evidence=0.05, every=2),
-        Glass("step", "forecast", "deviation", (10,), lead=5),
-        Glass("novelty", "forecast", "range", (15,), lead=64, baseline=60, cut=3.0, farthest=3.0, blamed=3.0,
+        Glass("level", subspace.FAMILY, "deviation", (15, 120), lead=9, farthest=10.0, blamed=10.0, even=False,
+              evidence=0.1, every=2),
+        Glass("step", forecast.FAMILY, "deviation", (10,), lead=5, evidence=0.02),
+        Glass("novelty", forecast.FAMILY, "range", (15,), lead=64, baseline=60, cut=3.0, farthest=3.0, blamed=3.0,
               even=False, evidence=1.0),
     ),
 )  # fmt: skip
 # For a trial run of minutes. It has one alarm in all to spend, which says nothing of how alarms follow each other: no
 # lift. (SKAB: F1 .84 without, .81 with one.)
-SHORT = Recipe(32, (Glass("relation", "cross", "deviation", (10,), lead=1, evidence=1.0),), lift=1.0)
+SHORT = Recipe(32, (Glass("relation", cross.FAMILY, "deviation", (10,), lead=1, evidence=1.0),), lift=1.0)
+# A channel by itself has no relations: what is left is how far it stands from its mean, and whether it ever moved so.
+SINGLE = Recipe(
+    32,
+    (
+        Glass("shape", kernel.FAMILY, "deviation", (NEWEST,), lead=15, cut=30.0, farthest=30.0, every=4),
+        Glass("value", mean.FAMILY, "deviation", (NEWEST,), lead=0, evidence=1.0),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,10 @@ class Errors:
         return cls([np.zeros_like(part.rows) for part in parts], [np.zeros_like(part.rows) for part in parts])
 
 
-def recipe_for(rows: int) -> Recipe:
-    """The recipe for so many rows of training data."""
+def recipe_for(rows: int, channels: int) -> Recipe:
+    """The recipe for training data of so many rows and channels."""
+    if channels == 1:
+        return SINGLE
     return LONG if rows >= LONG.least_rows else SHORT
 
 
@@ -128,8 +137,8 @@ def fit_ensemble(
             progress(done := done + 1, (BLOCKS + 1) * len(recipe.glasses))
         lens = learn(new_lens(glass, scalings[glass.scale], recipe.window, drifts), parts)
         scores.append(weigh(lens, errors, drifts))
-        if isinstance(lens.network, Subspace):
-            lens.network.every = glass.every
+        if glass.every > 1:
+            lens.network.every = glass.every  # type: ignore[assignment]  # of networks of stretches that slide
         lenses.append(lens)
         progress(done := done + 1, (BLOCKS + 1) * len(recipe.glasses))
     terms = sum(len(glass.spans) for glass in recipe.glasses)
@@ -150,7 +159,7 @@ def fit_ensemble(
 
 def new_lens(glass: Glass, scaling: Scaling, window: int, drifts: NDArray[np.bool_]) -> Lens:
     """A lens that has learnt nothing yet; drifting channels are no inputs, but where levels are taken away."""
-    lens = Lens(glass, scaling, family_named(glass.family).build(Shape(window, len(drifts))), window)
+    lens = Lens(glass, scaling, glass.family.build(Shape(window, len(drifts))), window)
     if not glass.baseline:
         lens.inputs.copy_(torch.from_numpy(~drifts).float())
     return lens
@@ -159,7 +168,7 @@ def new_lens(glass: Glass, scaling: Scaling, window: int, drifts: NDArray[np.boo
 def learn(lens: Lens, parts: Sequence[Stretch]) -> Lens:
     """Solve the lens's network on stretches of rows."""
     glass, window = lens.glass, len(lens.weights)
-    solve = family_named(glass.family).solve
+    solve = glass.family.solve
     assert solve is not None
     first = max(glass.lead - 5, 0) if glass.baseline else 0  # rows before have hardly a baseline
     seen, observed = [], []
@@ -205,11 +214,12 @@ def weigh(lens: Lens, errors: Errors, drifts: NDArray[np.bool_]) -> list[Doubles
     left_out = drifts if not glass.baseline else np.zeros_like(drifts)
     kept = ~left_out & (counted > 0)
     typical = max(float(np.median(normal[kept])) if kept.any() else 0.0, 1e-6)
-    precision = 1.0 / np.maximum(normal, EVEN_FLOOR * typical) if glass.even else np.ones_like(normal)
-    lens.precision.copy_(torch.from_numpy(np.where(kept, precision, 0.0)))
-    lens.own_precision.copy_(torch.from_numpy(1.0 / np.maximum(normal, OWN_FLOOR * typical)))
-    totals = [(one @ np.where(kept, precision, 0.0)).astype(np.float64) for one in errors.squares]
+    own = 1.0 / np.maximum(normal, typical)  # a still channel must not shout when it moves
+    precision = np.where(kept, own if glass.even else 1.0, 0.0)
+    lens.precision.copy_(torch.from_numpy(precision))
+    lens.own_precision.copy_(torch.from_numpy(own))
     counts = [one[:, kept].sum(1, dtype=np.float64) for one in errors.judged]
+    totals = soft_totals(lens, [(one @ precision).astype(np.float64) for one in errors.squares], counts)
     lens.weights.zero_()
     for span in glass.spans:
         weights = span_weights(window, glass.lead, span, glass.every).double().numpy()
@@ -218,6 +228,16 @@ def weigh(lens: Lens, errors: Errors, drifts: NDArray[np.bool_]) -> list[Doubles
         lens.weights += torch.from_numpy(weights / unit).float()
     together = lens.weights.double().numpy()
     return [smoothed(total, count, together) * together.sum() for total, count in zip(totals, counts, strict=True)]
+
+
+def soft_totals(lens: Lens, totals: Sequence[Doubles], counts: Sequence[Doubles]) -> list[Doubles]:
+    """Set the unit of a lens's rows by what normal ones have; returns their totals (N,), softened beyond it."""
+    means = [total / np.maximum(count, 1.0) for total, count in zip(totals, counts, strict=True)]
+    known = np.concatenate([mean[count > 0] for mean, count in zip(means, counts, strict=True)])
+    unit = max(float(np.quantile(known, SOFT)) if len(known) else 0.0, 1e-9)
+    lens.unit.fill_(unit)
+    return [softened(torch.from_numpy(mean / unit)).numpy() * unit * count
+            for mean, count in zip(means, counts, strict=True)]  # fmt: skip
 
 
 def smoothed(totals: Doubles, counts: Doubles, weights: Doubles) -> Doubles:

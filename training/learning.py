@@ -116,7 +116,8 @@ def ensemble(recorded: DataSet, period_ms: int, args: FitArgs, progress: Progres
     splits.check_content(recorded, values)
     splits.check_moving(values[:, known])
     histories = [replace(history, values=history.values[:, known]) for history in recorded.histories]
-    recipe = recipe_for(max(len(np.unique(history.ts // (period_ms * 1_000_000))) for history in histories))
+    rows = max(len(np.unique(history.ts // (period_ms * 1_000_000))) for history in histories)
+    recipe = recipe_for(rows, int(known.sum()))
     parts = stretches(histories, period_ms, recipe.window)
     stride = args.stride or 1
     drifts = None if args.drifting is None else np.isin(names[known], args.drifting)

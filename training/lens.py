@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.models.base import LARGEST_ERROR, judge
+from training.models.base import LARGEST_ERROR, Family, judge
 from training.scorer import Scaling, Scorer
 
 FARTHEST = 10.0  # scaled; no value moves a baseline by more
@@ -32,9 +32,9 @@ class Glass:
     """
 
     name: str
-    family: str
+    family: Family
     scale: str
-    spans: tuple[int, ...]
+    spans: tuple[float, ...]
     lead: int
     baseline: int = 0
     cut: float = 10.0
@@ -51,6 +51,7 @@ class Lens(nn.Module):
     inputs: Tensor  # (C,), 1 for channels that the network may see
     precision: Tensor  # (C,), of the score: one over the channel's normal squared error; 0 where it is left out
     own_precision: Tensor  # (C,), of what is said of the channel alone
+    unit: Tensor  # (), error of a row beyond which it counts by its logarithm
     weights: Tensor  # (W,), of the rows in the score
     fading: Tensor  # (W, W), what the baselines of the rows are made of
 
@@ -62,6 +63,7 @@ class Lens(nn.Module):
         channels = len(scaling.mean)
         for name in ("inputs", "precision", "own_precision"):
             self.register_buffer(name, torch.ones(channels))
+        self.register_buffer("unit", torch.ones(()))
         self.register_buffer("weights", torch.zeros(window))
         self.register_buffer("fading", faded(window, glass.baseline) if glass.baseline else torch.zeros(0))
 
@@ -73,6 +75,8 @@ class Lens(nn.Module):
             level = (self.fading @ near) / (self.fading @ observed).clamp(min=NOTHING)
             values = (near - level) * observed
             seen = values
+        else:
+            seen = torch.where(observed > 0, values, seen)  # uncut: a glass may let more through than the scaling
         seen = carried(seen, observed)
         return values, torch.clamp(seen, -self.glass.cut, self.glass.cut) * self.inputs, observed
 
@@ -88,11 +92,15 @@ class Lens(nn.Module):
         return near * near
 
     def score(self, errors: Tensor, judged: Tensor) -> Tensor:
-        """Weighted mean of the squared errors that count, (B, W, C) -> (B,); 0 where none does."""
-        weights = self.weights[:, None]
-        counted = (judged * ((self.precision > 0) * weights)).sum((1, 2))
-        total = (self.squares(errors) * (self.precision * weights)).sum((1, 2))
-        return total / counted.clamp(min=NOTHING) * self.weights.sum()
+        """Weighted mean of the rows' errors, each by how many of its cells count: (B, W, C) -> (B,); 0 if none does.
+
+        A row's error is the mean of its squares, `softened` beyond what is normal.
+        """
+        counts = (judged * (self.precision > 0)).sum(2)
+        means = (self.squares(errors) * self.precision).sum(2) / counts.clamp(min=1.0)
+        weights = counts * self.weights
+        total = (softened(means / self.unit) * weights).sum(1)
+        return total / weights.sum(1).clamp(min=NOTHING) * self.weights.sum() * self.unit
 
     def evidence(self, errors: Tensor, rows: int) -> Tensor:
         """Each channel's squared errors in the newest rows, in multiples of its normal one: (B, W, C) -> (B, C).
@@ -137,6 +145,15 @@ class Ensemble(nn.Module):
         return score, torch.stack(evidence).sum(0), self.scaling.undo(expected[0]), torch.cat(latents, 1)
 
 
+def softened(units: Tensor) -> Tensor:
+    """Errors of rows in units that normal ones hardly exceed: as they are up to 1, by their logarithm beyond.
+
+    A single wild row neither rings for as long as it is remembered nor lifts the limit out of reach: evidence must
+    last. What is larger still counts more.
+    """
+    return torch.where(units < 1.0, units, 1.0 + torch.log(units.clamp(min=1.0)))
+
+
 def carried(seen: Tensor, observed: Tensor) -> Tensor:
     """Each channel's last value in the CARRIED rows after it that have none: (B, W, C).
 
@@ -152,14 +169,14 @@ def carried(seen: Tensor, observed: Tensor) -> Tensor:
     return seen
 
 
-def faded(window: int, span: int) -> Tensor:
+def faded(window: int, span: float) -> Tensor:
     """Weights (W, W) of each row's past in its exponential mean of this span, that row included."""
     age = torch.arange(window)[:, None] - torch.arange(window)[None]
     decay = 1.0 - 2.0 / (span + 1)
     return torch.where(age >= 0, decay ** age.clamp(min=0).float(), torch.tensor(0.0))
 
 
-def span_weights(window: int, lead: int, span: int, every: int = 1) -> Tensor:
+def span_weights(window: int, lead: int, span: float, every: int = 1) -> Tensor:
     """Weights (W,) of every so-manieth row from `lead` on in the exponential mean at the newest; they add up to 1."""
     row = torch.arange(window)
     weights = faded(window, span)[-1] * (row >= lead) * (row.flip(0) % every == 0)

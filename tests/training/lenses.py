@@ -5,11 +5,11 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from training.ensemble import LONG, SHORT, FittedEnsemble, Recipe, fit_ensemble
+from training.ensemble import LONG, SHORT, SINGLE, FittedEnsemble, Recipe, fit_ensemble
 from training.stretches import Stretch
 
-RECIPES = {"long": LONG, "short": SHORT}
-ROWS = {"long": 3200, "short": 900}
+RECIPES = {"long": LONG, "short": SHORT, "single": SINGLE}
+ROWS = {"long": 3200, "short": 900, "single": 900}
 DAY = 1440.0  # windows
 DEAD, STILL, WANDERING = 1, 2, 3  # places of odd channels in a plant that has them
 

@@ -8,7 +8,8 @@ dynamic PCA (Ku, Storer and Georgakis 1995). As many components are kept as have
 import torch
 from torch import Tensor, nn
 
-from training.models.base import LARGEST_ERROR, Family, Shape, reconstruction_loss
+from training.models import sliding
+from training.models.base import Family, Shape, reconstruction_loss
 
 ROWS = 10  # of a stretch
 STILL = 1e-8  # variance, scaled, of a channel that does not move
@@ -32,31 +33,17 @@ class Subspace(nn.Module):
 
     def forward(self, values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruct each row as the newest of its stretch; further, the root mean square error of its stretch."""
-        before = self.rows - 1
-        length = values.shape[1]
-        stretches = (length - self.rows) // self.every + 1
-        ends = length - 1 - self.every * torch.arange(stretches - 1, -1, -1)  # (T,), newest rows of the stretches
-        rows = ends[:, None] + torch.arange(-before, 1)  # (T, R), a constant of the graph
-        latent = (values[:, rows].flatten(2) - self.centre) @ self.components.T
-        expected = (latent @ self.components + self.centre).reshape(-1, stretches, self.rows, self.channels)
-        there = observed[:, rows]  # (B, T, R, C)
-        squares = ((values[:, rows] - expected) ** 2 * there).sum(2) / there.sum(2).clamp(min=1.0)
-        error = torch.sqrt(squares + 1e-12)
-        # A row between two stretches is given what the one after it makes of it, and is not judged.
-        age = torch.arange(length - 1, -1, -1)
-        after = stretches - 1 - (age // self.every).clamp(max=stretches - 1)
-        age = (age - (stretches - 1 - after) * self.every).clamp(max=before)
-        return expected[:, after, before - age], latent[:, -1], error[:, after]
+        at = sliding.places(values.shape[1], self.rows, self.every)
+        latent = (values[:, at].flatten(2) - self.centre) @ self.components.T
+        expected = (latent @ self.components + self.centre).reshape(-1, *at.shape, self.channels)
+        reconstruction, error = sliding.told(values, observed, expected, self.every)
+        return reconstruction, latent[:, -1], error
 
     def residuals(
         self, values: Tensor, observed: Tensor, reconstruction: Tensor, error: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The error of a row's stretch, at least that of its newest value where this is beyond all measure."""
-        age = torch.arange(observed.shape[1]).flip(0)
-        ends = (age % self.every == 0) & (age <= observed.shape[1] - self.rows)
-        judged = observed * ends.to(observed.dtype)[:, None]
-        newest = torch.clamp(values - reconstruction, -LARGEST_ERROR, LARGEST_ERROR).abs() / self.rows**0.5
-        return torch.maximum(error, newest) * judged, judged
+        """The error of the stretch that a row ends; see `sliding.residuals`."""
+        return sliding.residuals(values, observed, reconstruction, error, self.rows, self.every)
 
 
 def solve(network: nn.Module, values: Tensor, observed: Tensor) -> None:
