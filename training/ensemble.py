@@ -68,7 +68,7 @@ SINGLE = Recipe(
     32,
     (
         Glass("shape", kernel.FAMILY, "deviation", (NEWEST,), lead=15, cut=30.0, farthest=30.0, every=4),
-        Glass("value", mean.FAMILY, "deviation", (NEWEST,), lead=0, evidence=1.0),
+        Glass("value", mean.FAMILY, "deviation", (NEWEST,), lead=0, farthest=3.0, evidence=1.0),
     ),
 )
 
@@ -224,7 +224,7 @@ def weigh(lens: Lens, errors: Errors, drifts: NDArray[np.bool_]) -> list[Doubles
     for span in glass.spans:
         weights = span_weights(window, glass.lead, span, glass.every).double().numpy()
         found = [smoothed(total, count, weights) for total, count in zip(totals, counts, strict=True)]
-        unit = max(float(np.nanquantile(np.concatenate(found), NORMAL)), 1e-9)
+        unit = normal_quantile(found, NORMAL, glass.lead)
         lens.weights += torch.from_numpy(weights / unit).float()
     together = lens.weights.double().numpy()
     return [smoothed(total, count, together) * together.sum() for total, count in zip(totals, counts, strict=True)]
@@ -233,11 +233,18 @@ def weigh(lens: Lens, errors: Errors, drifts: NDArray[np.bool_]) -> list[Doubles
 def soft_totals(lens: Lens, totals: Sequence[Doubles], counts: Sequence[Doubles]) -> list[Doubles]:
     """Set the unit of a lens's rows by what normal ones have; returns their totals (N,), softened beyond it."""
     means = [total / np.maximum(count, 1.0) for total, count in zip(totals, counts, strict=True)]
-    known = np.concatenate([mean[count > 0] for mean, count in zip(means, counts, strict=True)])
-    unit = max(float(np.quantile(known, SOFT)) if len(known) else 0.0, 1e-9)
+    seen = [np.where(count > 0, mean, np.nan) for mean, count in zip(means, counts, strict=True)]
+    unit = normal_quantile(seen, SOFT, lens.glass.lead)
     lens.unit.fill_(unit)
     return [softened(torch.from_numpy(mean / unit)).numpy() * unit * count
             for mean, count in zip(means, counts, strict=True)]  # fmt: skip
+
+
+def normal_quantile(found: Sequence[Doubles], share: float, lead: int) -> float:
+    """Quantile of what is known (N,) of rows that have a whole past of `lead` rows in their stretch; above 0."""
+    known = np.concatenate([one[lead:] for one in found])
+    known = known[~np.isnan(known)]
+    return max(float(np.quantile(known, share)) if len(known) else 0.0, 1e-9)
 
 
 def smoothed(totals: Doubles, counts: Doubles, weights: Doubles) -> Doubles:

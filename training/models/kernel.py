@@ -40,8 +40,13 @@ class Kernel(nn.Module):
         stretches = values[:, at].flatten(2)
         # The stretch's own square is the same for all that is remembered, and cancels.
         nearness = stretches @ self.memory.T - (self.memory**2).sum(1) / 2
-        flat = torch.softmax(nearness / self.bandwidth, 2) @ self.memory
-        reconstruction, error = sliding.told(values, observed, flat.reshape(-1, *at.shape, self.channels), self.every)
+        weights = torch.softmax(nearness / self.bandwidth, 2)
+        flat = weights @ self.memory
+        # The error is the distance to what is remembered, and not to its mean: half-way between rising and falling
+        # lies standing still, which may never have been.
+        spread = (weights @ self.memory**2 - flat**2).clamp(min=0.0)
+        expected, around = (one.reshape(-1, *at.shape, self.channels) for one in (flat, spread))
+        reconstruction, error = sliding.told(values, observed, expected, self.every, around)
         return reconstruction, flat[:, -1], error
 
     def residuals(

@@ -16,16 +16,18 @@ def places(length: int, rows: int, every: int) -> Tensor:
     return ends[:, None] + torch.arange(1 - rows, 1)
 
 
-def told(values: Tensor, observed: Tensor, expected: Tensor, every: int) -> tuple[Tensor, Tensor]:
+def told(
+    values: Tensor, observed: Tensor, expected: Tensor, every: int, spread: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Each row as the newest of its stretch, and the root mean square error of that stretch: (B, W, C) each.
 
-    values, observed: (B, W, C); expected: (B, T, R, C). A row between two stretches is given what the one after it
-    makes of it, and one before the first stretch what that makes of it.
+    values, observed: (B, W, C); expected and how it spreads, a variance: (B, T, R, C). A row between two stretches is
+    given what the one after it makes of it, and one before the first stretch what that makes of it.
     """
     length, (stretches, rows) = values.shape[1], expected.shape[1:3]
     at = places(length, rows, every)
     there = observed[:, at]  # (B, T, R, C)
-    squares = ((values[:, at] - expected) ** 2 * there).sum(2) / there.sum(2).clamp(min=1.0)
+    squares = (((values[:, at] - expected) ** 2 + spread) * there).sum(2) / there.sum(2).clamp(min=1.0)
     error = torch.sqrt(squares + 1e-12)
     age = torch.arange(length - 1, -1, -1)
     after = stretches - 1 - (age // every).clamp(max=stretches - 1)
