@@ -79,7 +79,8 @@ def head(seeds: int, family: str, took_s: float) -> str:
         f"Written by `make quality`: {seeds} seed{'s' * (seeds > 1)}, {took_s / 60:.0f} minutes. Model family "
         f"`{family}` with its own window and stride; one recipe for all sets. Every figure comes from the "
         "daemon's own step; models and limits see no label. Nothing is point-adjusted. Where there is more than one "
-        "seed, figures are means, with the standard deviation over seeds behind ±. VUS-PR has a window of "
+        "seed, figures are means, with the standard deviation over seeds behind ±; an ensemble draws nothing, and is "
+        "measured with the first. VUS-PR has a window of "
         f"{VUS_WINDOW} rows and {THRESHOLDS} thresholds."
     )
 

@@ -1,5 +1,6 @@
 """The quality benchmark: its arithmetic, the detectors beside it, and that a page comes of what was measured."""
 
+import argparse
 import json
 import math
 from pathlib import Path
@@ -110,6 +111,17 @@ def test_the_last_line_has_every_figure_that_is_asked_for() -> None:
     assert found["skab_f1"] == round(10 / 13, 4)
     one = quality.figures({"nab": results()["nab"]})
     assert json.loads(quality.last_line(one))["skab_f1"] is None
+
+
+def test_what_draws_nothing_is_measured_once_and_stands_for_every_seed(tmp_path: Path) -> None:
+    (tmp_path / "smd" / "machine-1").mkdir(parents=True)
+    (tmp_path / "smd" / "machine-1" / "train.parquet").touch()
+    options = argparse.Namespace(quick=False, seeds=3, only=[quality.MNIST, "smd"], family="ensemble")
+    todo = quality.tasks(options, tmp_path)
+    assert [settings.seed for part, _, settings in todo if part == quality.MNIST] == [0, 1, 2]
+    assert {settings.seed for part, _, settings in todo if part == "smd"} == {0}
+    measured = {"smd": {0: results()["smd"][0]}, "mnist": results()["mnist"]}
+    assert quality.for_each_seed(measured, 2) == {part: results()[part] for part in measured}
 
 
 def test_the_page_says_what_was_missed_and_what_failed() -> None:
