@@ -27,8 +27,8 @@ NORMAL = 0.999  # quantile of a lens's normal scores that is one unit of it
 SOFT = 0.995  # quantile of its rows' normal errors beyond which they count by their logarithm
 TILES = 64  # windows at a time
 LOOKS = 8  # a lens learns from so many times the rows that it looks back at, else it is too long for the data
-NEWEST = 1.2  # span in which the newest row that was observed has nearly all the weight
 LEAST = 8  # and the shortest from so many at least
+NEWEST = 1.2  # span in which the newest row that was observed has nearly all the weight
 
 Doubles = NDArray[np.float64]
 
