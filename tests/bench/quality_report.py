@@ -78,9 +78,9 @@ def head(seeds: int, family: str, took_s: float) -> str:
         "# How well Tocsin detects\n\n"
         f"Written by `make quality`: {seeds} seed{'s' * (seeds > 1)}, {took_s / 60:.0f} minutes. Model family "
         f"`{family}` with its own window and stride; one recipe for all sets. Every figure comes from the "
-        "daemon's own step; models and limits see no label. Nothing is point-adjusted. Where there is more than one "
-        "seed, figures are means, with the standard deviation over seeds behind ±; an ensemble draws nothing, and is "
-        "measured with the first. VUS-PR has a window of "
+        "daemon's own step; models and limits see no label. Nothing is point-adjusted. Where seeds make a difference "
+        "figures are means, with the standard deviation over seeds behind ±; an ensemble draws nothing, and is "
+        "measured once. VUS-PR has a window of "
         f"{VUS_WINDOW} rows and {THRESHOLDS} thresholds."
     )
 
@@ -199,10 +199,11 @@ def means(of_seeds: list[dict[str, float]]) -> dict[str, float]:
 
 
 def spread(values: list[float]) -> str:
-    """The mean, and the standard deviation where there is more than one seed."""
+    """The mean, and the standard deviation where seeds make a difference."""
     whole = all(isinstance(value, int) for value in values)
-    text = str(values[0]) if whole and len(set(values)) == 1 else _number(float(np.mean(values)))
-    return text if len(values) < 2 else f"{text} ± {_number(float(np.std(values, ddof=1)))}"
+    same = len(set(values)) == 1
+    text = str(values[0]) if whole and same else _number(float(np.mean(values)))
+    return text if same else f"{text} ± {_number(float(np.std(values, ddof=1)))}"
 
 
 def _number(value: float) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from monitor.errors import InvalidConfiguration
 from monitor.scoring import load_model
+from tests.require import require
 from training import cli
 from training.arguments import FitArgs
 from training.data import load
@@ -159,11 +160,11 @@ def test_without_ray_the_sentence_says_how_to_get_it(plant: Path, monkeypatch: p
 
 
 @pytest.mark.slow
-def test_ray_fits_what_processes_fit(plant: Path, tmp_path: Path) -> None:
-    if find_spec("ray") is None:
-        pytest.skip("Ray is missing: pip install 'tocsin[ray]'")
+def test_ray_fits_what_processes_fit(plant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require(find_spec("ray") is not None, "Ray is missing: pip install 'tocsin[ray]'")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else its workers wait for the tests beside them
     args = FitArgs(files=(plant,), name="", out=tmp_path / "models", family="pca")
     jobs = fits(args, by_asset({"pump-1", "pump-2"}), assets_of([plant]))
-    outcomes = list(on_ray([*jobs, msgspec.structs.replace(args, name="bad", window=0)], "local"))
-    assert {one.name: one.error for one in outcomes} == {"pump-1": "", "pump-2": "", "bad": "window: 0 is below 1"}
+    outcomes = list(on_ray([*jobs, msgspec.structs.replace(args, name="bad", window=-1)], "local"))
+    assert {one.name: one.error for one in outcomes} == {"pump-1": "", "pump-2": "", "bad": "window: -1 is below 0"}
     assert all(one.fitted.model.is_file() for one in outcomes if one.fitted)
