@@ -84,7 +84,7 @@ def fit(
     ] = "all",
     types: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="GLOB", help="A type of assets, 'pump-*' or 'pumps=p*'; may be repeated."),
+        typer.Option("--type", metavar="GLOB", help="A type of assets, `pump-*` or `pumps=p*`; may be repeated."),
     ] = None,
     jobs: Annotated[
         int, typer.Option(help="Processes for many models.", min=0, show_default="one for each core")

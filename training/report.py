@@ -13,12 +13,19 @@ from monitor.modelfile import ModelMetadata
 from training import plots
 from training.data import rfc3339
 from training.lens import AnyScorer
+from training.models import ENSEMBLE
 from training.splits import Part
 from training.trim import Suspect
 
 BUDGETS_PER_DAY = 0.1, 1.0  # false alarms for which the report shows the limit
 CHANNELS_SHOWN = 6
 SUSPECTS_SHOWN = 20
+
+HELD_OUT = "Windows of the newest part of the data, which neither the weights nor the stopping saw."
+LEARNT_FROM = (
+    "Windows of the newest fifth of the data. The model in the file has learnt from them, so that they score lower "
+    "than what is to come; the calibration is of all windows, each judged by what the other blocks of time taught."
+)
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; background: #fff; margin: 2.5rem auto;
@@ -51,7 +58,7 @@ def render(
     }
     body = [
         f"<h1>{_text(title)}</h1>",
-        f"<p class=quiet>{_text(metadata.family)} · {len(metadata.channels)} channels · "
+        f"<p class=quiet>{_text(metadata.family)} · {_many(len(metadata.channels), 'channel')} · "
         f"made {_text(metadata.created)}</p>",
         "<div class=pair>",
         _table("Figures", _figures(metadata)),
@@ -59,8 +66,8 @@ def render(
         "</div>",
         "<h2>Loss</h2>",
         _loss(curve),
-        "<h2>Scores held out</h2>",
-        "<p>Windows of the newest part of the data, which neither the weights nor the stopping saw. Left, "
+        "<h2>Scores of the newest data</h2>",
+        f"<p>{LEARNT_FROM if metadata.family == ENSEMBLE else HELD_OUT} Left, "
         "their distribution; right, the probability that a normal window scores at least this high, counted "
         "and as the calibration gives it. The limits are those of an alarm budget per asset and day.</p>",
         plots.score_distribution(together, metadata.calibration, at),
@@ -68,7 +75,7 @@ def render(
             [(part.asset, part.ends, one) for part, one in zip(held_out, scores, strict=True)], at
         ),
         "<h2>Reconstructions</h2>",
-        "<p>What was seen (line) and what the model expected (dashes), for the held-out windows with the "
+        "<p>What was seen (line) and what the model expected (dashes), for the windows with the "
         f"lowest, the median and the highest score; the {CHANNELS_SHOWN} channels that added most to each score.</p>",
         *_reconstructions(metadata, held_out, together, scorer),
         _suspects(suspects),
@@ -177,6 +184,10 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
     return _text(value) if str(value) else "–"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _text(value: Any) -> str:
