@@ -199,11 +199,10 @@ def means(of_seeds: list[dict[str, float]]) -> dict[str, float]:
 
 
 def spread(values: list[float]) -> str:
-    """The mean, and the standard deviation where seeds make a difference."""
-    whole = all(isinstance(value, int) for value in values)
-    same = len(set(values)) == 1
-    text = str(values[0]) if whole and same else _number(float(np.mean(values)))
-    return text if same else f"{text} ± {_number(float(np.std(values, ddof=1)))}"
+    """The mean, and the standard deviation where seeds make a difference; a dash where nothing was measured."""
+    if len(set(values)) > 1:
+        return f"{_number(float(np.mean(values)))} ± {_number(float(np.std(values, ddof=1)))}"
+    return "-" if not values else str(values[0]) if isinstance(values[0], int) else _number(values[0])
 
 
 def _number(value: float) -> str:

@@ -113,6 +113,14 @@ def test_the_last_line_has_every_figure_that_is_asked_for() -> None:
     assert json.loads(quality.last_line(one))["skab_f1"] is None
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([], "-"), ([0.5], "0.500"), ([0.5, 0.5], "0.500"), ([3, 3], "3"), ([0.4, 0.6], "0.500 ± 0.141")],
+)
+def test_a_spread_is_told_where_seeds_make_a_difference(values: list[float], told: str) -> None:
+    assert quality_report.spread(values) == told
+
+
 def test_what_draws_nothing_is_measured_once_and_stands_for_every_seed(tmp_path: Path) -> None:
     (tmp_path / "smd" / "machine-1").mkdir(parents=True)
     (tmp_path / "smd" / "machine-1" / "train.parquet").touch()
