@@ -18,7 +18,8 @@ from kafka.errors import KafkaError
 
 from dashboard.live import BrokenMessage, Plant
 from monitor.config import Config
-from monitor.wire import decode_event, decode_scores
+from monitor.events import decode_event
+from monitor.wire import decode_scores
 
 log = logging.getLogger("tocsin.dashboard")
 

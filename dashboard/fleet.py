@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.live import Glimpse, is_open
-from monitor.wire import IncidentEvent
+from monitor.events import IncidentEvent
 
 STALE_STEPS = 5
 STALE_AT_LEAST_S = 30.0

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dashboard.rings import Points, Series
-from monitor.wire import IncidentEvent, to_ns
+from monitor.events import IncidentEvent, to_ns
 
 MOST_ROWS = 5000
 FEWEST_ROWS = 120

@@ -20,7 +20,7 @@ from dashboard.fleet import WORDS, Tile, counts, tile, tiles
 from dashboard.live import Glimpse, Plant, is_open
 from dashboard.names import ChannelNames
 from dashboard.rings import Points
-from monitor.wire import IncidentEvent
+from monitor.events import IncidentEvent
 
 SPARK_POINTS = 120
 INCIDENTS_SHOWN = 50

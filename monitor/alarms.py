@@ -12,9 +12,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from monitor.calibration import Limits
+from monitor.events import Contribution
 from monitor.level import Level, observe, quiet_from
 from monitor.lift import in_force, left
-from monitor.wire import Contribution
 
 State = Literal["normal", "unacknowledged"]
 

@@ -18,13 +18,14 @@ from monitor.columns import Block, Columns
 from monitor.config import Config
 from monitor.encode import partition_of
 from monitor.errors import InvalidConfiguration, InvalidData
+from monitor.events import IncidentEvent, to_ns
 from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.recording import Recording
 from monitor.routes import UNWATCHED
 from monitor.serving import ModelFault, merged
 from monitor.state import Position
-from monitor.wire import SCORES_SCHEMA, SCORES_SCHEMA_WITH_EXPECTED, IncidentEvent, scores_batch, to_ns
+from monitor.wire import SCORES_SCHEMA, SCORES_SCHEMA_WITH_EXPECTED, scores_batch
 
 CHUNK = 10_000  # readings a step
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from monitor.events import Contribution
 from monitor.modelfile import Channel
 from monitor.scored import ScoredWindows
-from monitor.wire import Contribution
 
 MAX_CHANNELS_TOLD = 32  # contributions kept on an incident; the rest have the least share
 

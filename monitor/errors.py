@@ -6,6 +6,7 @@ TocsinError
 ├── InvalidModel            export the model again; the daemon keeps the one it has
 ├── InvalidConfiguration    correct the named setting and start again
 ├── InvalidData             correct the named file
+├── InvalidCommand          nothing: what a person sent is no command, and is told
 ├── FencedError             another process has this instance id: stop one of the two
 └── FatalError              read the sentence; the process ends
 """
@@ -37,6 +38,10 @@ class InvalidConfiguration(TocsinError):
 
 class InvalidData(TocsinError):
     """A data file that cannot be read as readings; the text names the file and the column."""
+
+
+class InvalidCommand(TocsinError):
+    """A message on `tocsin.commands` that is no command; the text is the detail."""
 
 
 class FencedError(TocsinError):

@@ -15,6 +15,7 @@ from monitor.alarms import Transition
 from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
 from monitor.drift import KINDS, Change, Kind
+from monitor.events import to_datetime
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
@@ -27,7 +28,7 @@ from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
 from monitor.watched import Watched, Watching
 from monitor.windows import Sink
-from monitor.wire import Scores, to_datetime
+from monitor.wire import Scores
 
 TopicPartition = tuple[str, int]
 

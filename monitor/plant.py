@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from monitor.errors import InvalidConfiguration
-from monitor.wire import to_ns
+from monitor.events import to_ns
 
 # name, unit, standard deviation of the measuring noise; the order is the order of the columns
 CHANNELS = (

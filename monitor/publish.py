@@ -6,18 +6,11 @@ from functools import lru_cache
 from monitor.assembly import asset_facts
 from monitor.columns import DeadLetter, Headers, Messages
 from monitor.config import Asset, Config
+from monitor.events import IncidentEvent, encode_event, event_headers, incident_id, to_datetime
 from monitor.pipeline import Output, Told
 from monitor.state import encode_entry, encode_key
 from monitor.transport import Outgoing
-from monitor.wire import (
-    SCORES_TYPE,
-    IncidentEvent,
-    encode_event,
-    encode_scores,
-    event_headers,
-    incident_id,
-    to_datetime,
-)
+from monitor.wire import SCORES_TYPE, encode_scores
 
 _FRAME_BYTES = 512  # of a record batch around its only record, with room for `tocsin-truncated`
 

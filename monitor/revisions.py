@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from monitor.alarms import AlarmState, Height, Incident, Policy, State, Transition, Window, rank, with_heights
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints, ranges, segment_bounds
 from monitor.contributions import contributions
+from monitor.events import Contribution
 from monitor.grid import Grid
 from monitor.lines import Floats
 from monitor.modelfile import Channel
 from monitor.placed import LateReadings, Readings
 from monitor.recent import ON_TIME, Part, Recent
 from monitor.scored import ScoredWindows
-from monitor.wire import Contribution
 
 # What scores windows (n, W, C) that end with these buckets (n,); leaves out those that cannot be scored.
 Rescore = Callable[[Ints, Floats], ScoredWindows]

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from monitor.cluster import client_settings
 from monitor.config import Config
+from monitor.events import IncidentEvent, decode_event, to_ns
 from monitor.recording import Recording, labelled_intervals
-from monitor.wire import IncidentEvent, decode_event, decode_scores, to_ns
+from monitor.wire import decode_scores
 
 Windows = dict[tuple[str, int], float]  # (asset, window end) -> a time in s
 

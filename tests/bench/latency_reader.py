@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from monitor.wire import decode_event, to_ns
+from monitor.events import decode_event, to_ns
 from tests.bench.measure import finish, read_job, tell
 from tests.kafka_cluster import unique
 

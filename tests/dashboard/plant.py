@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from onnx import TensorProto, helper
 
+from monitor.events import Contribution, IncidentEvent, encode_event, event_headers, incident_id, to_datetime
 from monitor.modelfile import (
     METADATA_KEY,
     MODEL_FILE,
@@ -24,16 +25,7 @@ from monitor.modelfile import (
     set_current,
 )
 from monitor.topics import Topics
-from monitor.wire import (
-    Contribution,
-    IncidentEvent,
-    Scores,
-    encode_event,
-    encode_scores,
-    event_headers,
-    incident_id,
-    to_datetime,
-)
+from monitor.wire import Scores, encode_scores
 
 START_NS = 1_767_225_600_000_000_000
 STEP_NS = 8_000_000_000

@@ -21,9 +21,10 @@ from monitor.admin import create_topics
 from monitor.config import Config, load
 from monitor.datafiles import write_recording
 from monitor.encode import encode, partition_of
+from monitor.events import IncidentEvent, decode_event
 from monitor.recording import Recording
 from monitor.replay import replay, replay_producer
-from monitor.wire import IncidentEvent, decode_event, decode_scores
+from monitor.wire import decode_scores
 from tests.models import metadata, write_model
 
 PARTITIONS = 3

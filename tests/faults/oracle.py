@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import Message
 
+from monitor.events import IncidentEvent, decode_event, headers_dict
 from monitor.state import decode_entry, decode_key
 from monitor.topics import Topics
-from monitor.wire import IncidentEvent, decode_event, decode_scores, headers_dict
+from monitor.wire import decode_scores
 from tests.faults.observer import Seen, checksum
 from tests.faults.reference import SCORES, Outputs, shown
 

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from monitor.assembly import Assembly, assemble, load_models
 from monitor.columns import Messages
 from monitor.config import Config
+from monitor.events import IncidentEvent
 from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.revisions import limited
 from monitor.state import Position, StateEntry, StateKey
-from monitor.wire import IncidentEvent, Scores
+from monitor.wire import Scores
 from tests.faults.observer import Place, checksum
 
 SCORES = pa.schema(

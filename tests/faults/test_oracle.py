@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from monitor.config import Config, parse
-from monitor.wire import decode_event, encode_event
+from monitor.events import decode_event, encode_event
 from tests.e2e.site import T0
 from tests.faults.oracle import Verdict, judge, judge_witness
 from tests.faults.reference import SCORES, Outputs, reference

@@ -16,8 +16,8 @@ from monitor.alarms import (
     step,
 )
 from monitor.calibration import Limits
+from monitor.events import Contribution
 from monitor.revisions import limited, published, with_remade
-from monitor.wire import Contribution
 from tests.naive import alarm_events
 
 LIMITS = Limits(raise_p=0.01, clear_p=0.1, score=3.0)

@@ -10,11 +10,12 @@ from monitor.assembly import assemble
 from monitor.config import parse
 from monitor.daemon import REST_AFTER, Clock, Daemon
 from monitor.errors import RetriableError
+from monitor.events import decode_event
 from monitor.takeover import LOOK_EVERY_S, LOOK_SOON_S
 from monitor.telemetry import RECOVERIES, Metrics, configure_logging
 from monitor.transport import Outgoing
 from monitor.transport.memory import MemoryBroker, MemoryTransport
-from monitor.wire import decode_event, decode_scores
+from monitor.wire import decode_scores
 from tests import models
 
 T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s

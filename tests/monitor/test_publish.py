@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from monitor.alarms import AlarmState, Incident, Transition, Window
 from monitor.columns import REASONS, DeadLetter, Messages
 from monitor.config import parse
+from monitor.events import Contribution, decode_event, headers_dict
 from monitor.pipeline import Output, Told
 from monitor.publish import Publisher
 from monitor.state import StateEntry, StateKey, decode_entry, decode_key
-from monitor.wire import Contribution, Scores, decode_event, decode_scores, headers_dict
+from monitor.wire import Scores, decode_scores
 
 CONFIG = parse(
     {

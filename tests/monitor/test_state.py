@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.alarms import AlarmState, Height, Incident, Window
+from monitor.events import Contribution
 from monitor.state import (
     MAX_CLOSES,
     Close,
@@ -21,7 +22,6 @@ from monitor.state import (
     encode_key,
     encode_metadata,
 )
-from monitor.wire import Contribution
 
 OFFSET = st.integers(0, 2**63 - 1)
 DEEP = '{"x": ' * 100_000

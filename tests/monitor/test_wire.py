@@ -11,22 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.wire import (
-    SCORES_SCHEMA,
-    SCORES_SCHEMA_WITH_EXPECTED,
+from monitor.events import (
     Contribution,
     IncidentEvent,
-    Scores,
     decode_event,
-    decode_scores,
     encode_event,
-    encode_scores,
     event_headers,
     headers_dict,
     incident_id,
     to_datetime,
     to_ns,
 )
+from monitor.wire import SCORES_SCHEMA, SCORES_SCHEMA_WITH_EXPECTED, Scores, decode_scores, encode_scores
 
 T0 = 1_767_225_600_000_000_000
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
