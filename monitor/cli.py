@@ -46,6 +46,15 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     serve(load(config))
 
 
+@app.command(epilog="**Example:** `tocsin notify --config tocsin.toml`")
+def notify(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Tell people of incidents: group, notify, keep the figures, until SIGTERM or Ctrl-C. The log is JSON."""
+    from monitor.config import load
+    from monitor.notify.service import notify as run_notify
+
+    run_notify(load(config))
+
+
 @app.command(epilog="**Example:** `tocsin check --config tocsin.toml`")
 def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Look at configuration, models and broker; one verdict a line, exit code 1 if any is bad."""

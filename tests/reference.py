@@ -12,8 +12,13 @@ import typer.main
 
 from dashboard.cli import app as dashboard_app
 from monitor.admin import Retention, plan_topics
+from monitor.annunciations import Norms
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
+from monitor.grouping import Rules
+from monitor.notify.settings import Endpoint, Notify
+from monitor.notify.telemetry import EVENTS as NOTIFY_EVENTS
+from monitor.notify.telemetry import Metrics as NotifyMetrics
 from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
 from monitor.telemetry import EVENTS, metric_table
 from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
@@ -27,15 +32,21 @@ TABLES = {
     "[telemetry]": Telemetry,
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
+    "[notify]": Notify,
+    "[notify.figures]": Norms,
+    "[notify.grouping]": Rules,
+    "[[notify.endpoints]]": Endpoint,
 }
+TABLES_WITHIN = ("figures", "grouping", "endpoints")  # of `[notify]`, each a table of its own
 TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
     "readings": "readings, in any of the encodings; key: asset",
     "scores": "Arrow IPC streams, a record batch each, on their input's partition number",
-    "anomalies": "incident events: CloudEvents 1.0, JSON, binary content mode; key: asset",
+    "anomalies": "incident, sensor and group events: CloudEvents 1.0, JSON, binary content mode; key: asset",
     "deadletter": "what could not be decoded: original bytes, key and headers, and why",
     "commands": "what people decide (reserved; nothing reads it yet)",
-    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]",
+    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]; on partition "
+    '0 also what `tocsin notify` keeps; key: ["tocsin.notify", group, part]',
 }
 
 
@@ -92,7 +103,8 @@ def settings() -> str:
     ]
     for title, struct in TABLES.items():
         text = (struct.__doc__ or "").splitlines()[0]
-        rows = [[f"`{f.name}`", *described(f)] for f in msgspec.structs.fields(struct)]
+        fields = [f for f in msgspec.structs.fields(struct) if struct is not Notify or f.name not in TABLES_WITHIN]
+        rows = [[f"`{f.name}`", *described(f)] for f in fields]
         parts.append(f"### `{title}`\n\n{text}\n\n{table(['setting', 'meaning', 'default'], rows)}")
     return "\n".join(parts)
 
@@ -118,7 +130,9 @@ def topics() -> str:
 
 
 def page() -> str:
-    metrics = [[f"`{name}`", kind, labels, text] for name, kind, labels, text in metric_table()]
+    known = [*metric_table(), *metric_table(NotifyMetrics())]
+    metrics = [[f"`{name}`", kind, labels, text] for name, kind, labels, text in known]
+    events = EVENTS | NOTIFY_EVENTS
     return "\n".join(
         [
             "# Reference\n",
@@ -132,7 +146,7 @@ def page() -> str:
             "## Metrics\n",
             table(["metric", "kind", "labels", "meaning"], metrics),
             "## Log events\n",
-            table(["event", "meaning"], [[f"`{name}`", text] for name, text in EVENTS.items()]),
+            table(["event", "meaning"], [[f"`{name}`", text] for name, text in events.items()]),
             "## Reasons of dead letters\n",
             table(["reason", "meaning"], [[f"`{name}`", text] for name, text in REASONS.items()]),
         ]
