@@ -38,16 +38,15 @@ class Rules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Cluster(Struct):
     """Incidents that may become a group, and are one once it was told (`seq` counts what was told of it).
 
-    `members` are in the order in which they rang; `labels` are what all of them have in common; `last` is the newest
-    event time (ns) of theirs.
+    `members` are in the order in which they rang; `labels` are what all of them have in common; `began` is the event
+    that was first, at `first` (ns).
     """
 
     members: list[Member]
     labels: dict[str, str]
-    level: int
-    last: int
+    began: str
+    first: int
     acknowledged: list[str] = []
-    first: int = 0
     seq: int = 0
 
     @property
@@ -57,8 +56,8 @@ class Cluster(Struct):
 
     @property
     def group_id(self) -> str:
-        """Stable id of the group, from the incident that began it."""
-        return identity("group", self.lead)
+        """Stable id of the group, from the event that began it."""
+        return identity("group", self.began)
 
     @property
     def ringing(self) -> list[Member]:
@@ -111,13 +110,12 @@ def _join(rules: Rules, groups: Groups, event: IncidentEvent) -> list[GroupEvent
     member = Member(event.incident_id, event.asset, event.detector, event.start, event.priority)
     at, known = to_ns(event.detected), _match(rules, groups, event)
     if known is None:
-        known = Cluster([member], dict(event.labels), len(rules.by), at, first=at)
+        known = Cluster([member], dict(event.labels), event.event_id, at)
         groups.clusters[known.lead] = known
     else:
         known.members.append(member)
         shared = known.labels.items() & event.labels.items()
         known.labels = {name: value for name, value in known.labels.items() if (name, value) in shared}
-    known.last = max(known.last, at)
     groups.lead_of[event.incident_id] = known.lead
     groups.changed.add(known.lead)
     if len({each.asset for each in known.members}) < 2:
@@ -152,12 +150,11 @@ def _update(groups: Groups, known: Cluster, event: IncidentEvent) -> list[GroupE
     acknowledged = event.state in ("acknowledged", "latched_acknowledged")
     others = [each for each in known.acknowledged if each != event.incident_id]
     known.acknowledged = [*others, event.incident_id] if acknowledged else others
-    at = known.last = max(known.last, to_ns(event.detected))
     groups.changed.add(known.lead)
     if not known.told or known.ringing or not was.active or member.active:
         return []
     _drop(groups, known)
-    return [_told(None, known, "closed", at)]
+    return [_told(None, known, "closed", to_ns(event.detected))]
 
 
 def _told(
@@ -165,7 +162,6 @@ def _told(
 ) -> GroupEvent:
     known.seq += 1
     if rules is not None:
-        known.level = next((i for i, name in enumerate(rules.by) if name in known.labels), len(rules.by))
         known.labels = {name: known.labels[name] for name in rules.by if name in known.labels}
     members = tuple(known.members)
     return GroupEvent(

@@ -45,8 +45,8 @@ TOPIC_CONTENT = {
     "anomalies": "incident, sensor and group events: CloudEvents 1.0, JSON, binary content mode; key: asset",
     "deadletter": "what could not be decoded: original bytes, key and headers, and why",
     "commands": "what people decide (reserved; nothing reads it yet)",
-    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]; on partition "
-    '0 also what `tocsin notify` keeps; key: ["tocsin.notify", group, part]',
+    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]; on "
+    'partition 0 also what `tocsin notify` keeps; key: ["tocsin.notify", group, part]',
 }
 
 

@@ -59,11 +59,14 @@ class Ordering:
         if not self.count:
             return []
         newest = max(self.newest.values())
-        behind = {partition: unread(partition) for partition, queue in self.held.items() if not queue}
+        behind: dict[int, bool] = {}
         found: list[Held] = []
         while self.count:
             first = min((queue[0] for queue in self.held.values() if queue), key=lambda each: each.time)
             waits = newest - first.time < wait and now - first.came < wait
+            for partition, queue in self.held.items():
+                if not queue and partition not in behind:
+                    behind[partition] = unread(partition)
             if self.count <= MOST_HELD and (waits or any(self._overtakes(first, p, behind) for p in self.held)):
                 break
             found.append(self.held[first.partition].popleft())

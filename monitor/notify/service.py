@@ -1,6 +1,7 @@
 """`tocsin notify` as a process: its own member of a group of its own, with log, telemetry, endpoints and signals."""
 
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,11 @@ from msgspec.structs import replace
 from monitor import __version__
 from monitor.cluster import partition_counts
 from monitor.config import Config, secret
-from monitor.errors import RetriableError
+from monitor.errors import FatalError, InvalidConfiguration, RetriableError
 from monitor.notify.courier import Courier
+from monitor.notify.http import Refused, Undelivered
 from monitor.notify.loop import Loop
+from monitor.notify.rehearsal import rehearse
 from monitor.notify.sending import send_again, sender
 from monitor.notify.settings import Endpoint, revealed
 from monitor.notify.telemetry import Metrics
@@ -50,6 +53,19 @@ def notify(config: Config) -> None:
 def opened(config: Config) -> tuple[Endpoint, ...]:
     """The endpoints with their secrets. Raises InvalidConfiguration."""
     return tuple(revealed(endpoint, secret) for endpoint in config.notify.endpoints)
+
+
+def rehearsed(config: Config, name: str) -> Iterator[str]:
+    """Send a test to an endpoint; what was taken of it. Raises TocsinError where something is not."""
+    found = [endpoint for endpoint in config.notify.endpoints if endpoint.name == name]
+    if not found:
+        known = ", ".join(endpoint.name for endpoint in config.notify.endpoints) or "none"
+        raise InvalidConfiguration(f"notify.endpoints: there is no '{name}'; there are: {known}")
+    try:
+        for item in rehearse(revealed(found[0], secret), config.notify.dashboard_url):
+            yield item.kind
+    except (Refused, Undelivered) as error:
+        raise FatalError(f"{name} did not take it: {error}") from None
 
 
 def own_config(config: Config) -> Config:

@@ -134,9 +134,9 @@ def _check_url(kind: Kind, url: str, path: str) -> None:
     parts = urlsplit(url)
     if kind == "apprise":
         if not parts.scheme:
-            raise InvalidConfiguration(f"{path}: url: '{url}' has no scheme, such as slack:// or mailto://")
+            raise InvalidConfiguration(f"{path}: url: it has no scheme, such as slack:// or mailto://")
     elif parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidConfiguration(f"{path}: url: '{url}' is no address that begins with http:// or https://")
+        raise InvalidConfiguration(f"{path}: url: it is no address that begins with http:// or https://")
 
 
 def _placed(endpoint: Endpoint, base: Path) -> Endpoint:
