@@ -12,6 +12,7 @@ Kind = Literal["raise", "update", "acknowledge", "resolve", "summary", "event"]
 MOST_CHANNELS = 5
 MOST_NAMES = 20
 SUMMARY = "TocsinSummary"
+NO_BODY = Raw(b"null")
 
 
 class Together(Struct, frozen=True, omit_defaults=True):
@@ -77,7 +78,7 @@ class Item(Struct, frozen=True, omit_defaults=True):
     alert: Alert | None = None
     previous: Alert | None = None
     summary: Summary | None = None
-    body: Raw = Raw(b"")
+    body: Raw = NO_BODY
 
 
 def alert_of(event: IncidentEvent, cluster: Cluster | None = None) -> Alert:

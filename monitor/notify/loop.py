@@ -128,9 +128,11 @@ class Loop:
 
     def _resumed(self) -> Notifier:
         """The state, with every partition read from where that ends."""
+        wheres = [(self._topic, partition) for partition in sorted(self._partitions)]
+        committed = {where[1]: self._transport.committed(where) for where in wheres}  # ends what was left open
         state = self._restored()
         for partition in sorted(self._partitions):
-            begin = self._begin(state, partition)
+            begin = self._begin(state, partition, committed[partition])
             self._ordering.start(partition, begin)
             self._transport.start((self._topic, partition), begin)
         return state
@@ -151,10 +153,10 @@ class Loop:
         self._deliver([], [(part, None) for part in strangers], {})
         return state
 
-    def _begin(self, state: Notifier, partition: int) -> int:
+    def _begin(self, state: Notifier, partition: int, committed: Position | None) -> int:
         """Where to go on with a partition: behind all that is in the state."""
         where = (self._topic, partition)
-        committed, (first, end) = self._transport.committed(where), self._transport.bounds(where)
+        first, end = self._transport.bounds(where)
         if committed is None and partition not in state.done:
             state.history[partition] = end
         known = max(committed.offset if committed else first, state.done.get(partition, first))

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from monitor.annunciations import MINUTE, annunciates
 from monitor.events import EVENT_TYPE, GroupEvent, IncidentEvent, event_headers, headers_dict
 from monitor.grouping import RANK, Cluster
-from monitor.notify.alert import MOST_NAMES, Alert, Item, Kind, Summary, alert_of, firing
+from monitor.notify.alert import MOST_NAMES, NO_BODY, Alert, Item, Kind, Summary, alert_of, firing
 from monitor.notify.settings import Endpoint
 
 MOST_BODY_CHANNELS = 50  # of an event that goes out whole: what explains less than that is no explanation
@@ -154,7 +154,7 @@ def _put(
     endpoint: Endpoint, box: Outbox, kind: Kind, alert: Alert, previous: Alert | None, event: IncidentEvent,
     told: Sequence[GroupEvent], now: int,
 ) -> None:  # fmt: skip
-    body = Raw(b"")
+    body = NO_BODY
     if endpoint.kind == "webhook":
         body = cloud_event(told[-1] if told and endpoint.group else event)
     _add(box, Item(box.number + 1, kind, now, alert.key, alert, previous, body=body))
@@ -179,7 +179,7 @@ def cloud_event(event: IncidentEvent | GroupEvent) -> Raw:
 
 def _summary_body(endpoint: Endpoint, summary: Summary, key: str) -> Raw:
     if endpoint.kind != "webhook":
-        return Raw(b"")
+        return NO_BODY
     envelope = {
         "specversion": "1.0",
         "id": key,

@@ -42,11 +42,16 @@ telemetry_port = 0
 class NotifySite:
     """Topics named after it, and processes."""
 
-    def __init__(self, bootstrap: str, name: str, folder: Path, exactly_once: bool) -> None:
+    def __init__(self, bootstrap: str, name: str, folder: Path, exactly_once: bool, create: bool = True) -> None:
         self.bootstrap, self.name, self.folder, self.exactly_once = bootstrap, name, folder, exactly_once
         self._processes: list[DaemonProcess] = []
         self._producer: KafkaProducer | None = None
         self.settings = ""
+        if create:
+            self.create_topics()
+
+    def create_topics(self) -> None:
+        """As `tocsin topics` does."""
         create_topics(load(self.write_config()), PARTITIONS)
 
     def write_config(self, instance: str = "one") -> Path:

@@ -218,6 +218,7 @@ def logs(draw):
 ENDPOINTS = (
     endpoint(name="all"),
     endpoint(name="apart", group=False, rate_per_minute=6.0, burst=2),
+    Endpoint(name="pager", kind="pagerduty", routing_key="k", rate_per_minute=6.0, burst=2),
     endpoint(name="few", min_priority="medium", max_pending=2, send_resolved=False),
 )
 
