@@ -22,7 +22,7 @@ SECOND = 1_000_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 FLOOD_MINUTES, FLOOD_BEGINS, FLOOD_ENDS = 10, 10, 5  # clause 16: more than 10 in 10 minutes, until fewer than 5
 CHATTERING_COUNT, CHATTERING_SPAN = 3, 60 * SECOND  # three annunciations within a minute, as TR18.2.5 and EEMUA count
-MAX_ALARMS_A_DAY = 1000  # that are counted one by one; a day with more is beyond any list of the worst ten
+MAX_ALARMS_A_DAY = 500  # that are told apart: a day is one message, and with more no list of the worst ten helps
 BINS = 8  # of a time to acknowledge, in each doubling: to within 5 %
 
 

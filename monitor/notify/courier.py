@@ -77,6 +77,11 @@ class Courier:
             found.append(self._taken.popleft())
         return found
 
+    @property
+    def lives(self) -> bool:
+        """Whether it works."""
+        return self._thread.is_alive()
+
     def stop(self, timeout_s: float) -> None:
         """End; a request that is under way may end after."""
         self._stop.set()
@@ -119,7 +124,12 @@ class Courier:
     def _attempt(self, item: Item) -> None:
         if self._stop.is_set():
             raise _Stopped
-        self._send(item)
+        try:
+            self._send(item)
+        except (Refused, Undelivered):
+            raise
+        except Exception as error:  # whatever is wrong with one must not keep back those behind it
+            raise Refused(f"{type(error).__name__}: {error}") from error
         self._answered()
 
     def _note(self, item: Item) -> None:

@@ -8,30 +8,27 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from monitor.annunciations import SECOND
-from monitor.columns import Messages
 from monitor.config import Config
 from monitor.errors import RetriableError
-from monitor.events import GroupEvent, IncidentEvent, decode_message, encode_event, event_headers, to_ns
+from monitor.events import GroupEvent, encode_event, event_headers
 from monitor.notify import notifier
 from monitor.notify.courier import Courier
 from monitor.notify.notifier import Notifier
 from monitor.notify.ordering import Held, Ordering
 from monitor.notify.outbox import Outbox, done
+from monitor.notify.reading import read
+from monitor.notify.resuming import resumed, state_messages
 from monitor.notify.settings import Endpoint
-from monitor.notify.state import changes, encode, key_of, restored
+from monitor.notify.state import changes
 from monitor.notify.telemetry import Metrics
-from monitor.state import Position, decode_key
-from monitor.topics import NOTIFY
+from monitor.state import Position
 from monitor.transport import Outgoing, TopicPartition, Transport
 from monitor.waiting import Waiting
 
 LOOP_LIMIT_S = 60.0
 SHOW_EVERY_S = 5.0  # the figures, on /metrics
 STOP_WITHIN_S = 2.0
-STATE_PARTITION = 0
 
 MakeCourier = Callable[[Endpoint], Courier]
 
@@ -61,11 +58,15 @@ class Loop:
         self._active = False  # whether what is held is what is kept
         self._last_loop = self._last_commit = time.monotonic()
         self._shown = 0.0
+        self._stood_by: float | None = None  # monotonic time since which there was nothing to do; inf: that was told
 
     def missing_for_health(self) -> str:
         """What keeps the process from being healthy; empty when the loop makes progress."""
         age = time.monotonic() - self._last_loop
-        return "" if age < LOOP_LIMIT_S else f"the loop has made no progress for {age:.0f} s"
+        if age >= LOOP_LIMIT_S:
+            return f"the loop has made no progress for {age:.0f} s"
+        ended = [name for name, courier in list(self._couriers.items()) if not courier.lives]
+        return f"nothing is sent to {', '.join(ended)}" if ended and not self._stop.is_set() else ""
 
     def missing_for_readiness(self) -> str:
         """What keeps it from its work; one that stands by is ready to take over."""
@@ -78,6 +79,7 @@ class Loop:
             while not self._stop.is_set():
                 self.turn()
         finally:
+            self._end_couriers()
             self._keep_what_was_taken()
             self._let_go()
             self._transport.close()
@@ -93,16 +95,16 @@ class Loop:
             self._partitions -= {partition for _, partition in polled.revoked}
             self._partitions |= {partition for _, partition in polled.assigned}
             self._let_go()
+            self._doubt = self._doubt if self._partitions else ""
         if self._doubt and self._retry.pause(self._undelivered):
             return
         if self._doubt or not self._active:
             polled.messages = []  # those that were read are read again, from where the state ends
             self._take_over()
         if not self._active:
+            self._tell_waiting()
             return
-        for messages in polled.messages:
-            if messages.partition in self._partitions:
-                self._read(messages)
+        read(self._ordering, polled.messages, self._state.done, time.time_ns(), self._tell_unreadable)
         self._work()
 
     # ---------------------------------------------------------------------------------------- taking over
@@ -110,10 +112,14 @@ class Loop:
     def _take_over(self) -> None:
         """Begin anew with what is kept: state, positions, and what was waiting to be sent."""
         self._let_go()
-        state = self._retry(self._resumed) if self._partitions else None
-        if state is None:  # standing by, or stopping
+        found = self._retry(self._resumed) if self._partitions else None
+        if found is None:  # standing by, or stopping
             return
-        self._state, self._active, self._doubt = state, True, ""
+        (state, over), self._state = found, found[0]
+        positions = {(self._topic, partition): Position(at, at) for partition, at in state.done.items()}
+        if not self._send([], [*over, *changes(state)], positions):
+            return
+        self._active, self._stood_by = True, None
         for endpoint in self._endpoints:
             box = state.boxes.setdefault(endpoint.name, Outbox())
             courier = self._couriers[endpoint.name] = self._make_courier(endpoint)
@@ -126,81 +132,32 @@ class Loop:
             standing=sum(each.since > 0 for each in state.performance.alarms.values()),
         )
 
-    def _resumed(self) -> Notifier:
+    def _resumed(self) -> tuple[Notifier, list[tuple[str, None]]]:
         """The state, with every partition read from where that ends."""
-        wheres = [(self._topic, partition) for partition in sorted(self._partitions)]
-        committed = {where[1]: self._transport.committed(where) for where in wheres}  # ends what was left open
-        state = self._restored()
-        for partition in sorted(self._partitions):
-            begin = self._begin(state, partition, committed[partition])
-            self._ordering.start(partition, begin)
-            self._transport.start((self._topic, partition), begin)
-        return state
-
-    def _restored(self) -> Notifier:
-        """The state as it is kept; entries of endpoints that are no more are ended."""
-        entries = []
-        for key, value in self._transport.read_state((self._topic, STATE_PARTITION)):
-            try:
-                known = decode_key(key)
-            except msgspec.DecodeError:
-                continue  # whoever it belongs to tells it
-            if known.topic == NOTIFY and known.asset == self._config.delivery.group:
-                entries.append((known.detector, value))
-        state, unreadable, strangers = restored(entries, [endpoint.name for endpoint in self._endpoints])
-        for part in unreadable:
-            self._log.warning("state_unreadable", key=part[:200], detail="it is none of this version's")
-        self._deliver([], [(part, None) for part in strangers], {})
-        return state
-
-    def _begin(self, state: Notifier, partition: int, committed: Position | None) -> int:
-        """Where to go on with a partition: behind all that is in the state."""
-        where = (self._topic, partition)
-        first, end = self._transport.bounds(where)
-        if committed is None and partition not in state.done:
-            state.history[partition] = end
-        known = max(committed.offset if committed else first, state.done.get(partition, first))
-        begin = min(max(known, first), end)
-        if begin != known:
-            self._log.warning("offset_gone", partition=partition, committed=known, first=first, end=end)
-        state.done[partition] = begin
-        return begin
+        names = [endpoint.name for endpoint in self._endpoints]
+        state, over = resumed(self._config, names, self._transport, self._partitions, self._log)
+        for partition in self._partitions:
+            self._ordering.start(partition, state.done[partition])
+            self._transport.start((self._topic, partition), state.done[partition])
+        return state, over
 
     def _let_go(self) -> None:
-        was, self._active = self._active, False
+        self._active = False
+        self._end_couriers()
+        self._couriers, self._ordering, self._state = {}, Ordering(), Notifier()
+        self._metrics.active.set(0)
+
+    def _end_couriers(self) -> None:
         for courier in self._couriers.values():
             courier.stop(0.0)
         for courier in self._couriers.values():
             courier.stop(STOP_WITHIN_S / len(self._couriers))
-        self._couriers, self._ordering, self._state = {}, Ordering(), Notifier()
-        self._metrics.active.set(0)
-        if was and not self._stop.is_set() and not self._partitions:
-            self._log.info("standing_by")
 
     # ---------------------------------------------------------------------------------------------- work
 
-    def _read(self, messages: Messages) -> None:
-        """Put messages where they wait for their turn."""
-        now = time.time_ns()
-        rows = zip(messages.offsets, messages.timestamps, messages.values, messages.headers, strict=True)
-        for offset, stamp, value, headers in rows:
-            if offset < self._state.done.get(messages.partition, 0):
-                continue
-            event = self._decoded(messages.partition, offset, value, headers)
-            told = stamp * 1_000_000 if stamp >= 0 else now
-            time_ns = to_ns(event.detected) if event is not None else 0
-            self._ordering.add(messages.partition, offset, time_ns, told, now, event)
-        self._ordering.read_to(messages.partition, messages.next_offset)
-
-    def _decoded(self, partition: int, offset: int, value: bytes | None, headers: Any) -> IncidentEvent | None:
-        """An incident event; None for what is about sensors or groups, or is none."""
-        try:
-            event = decode_message(headers, value or b"")
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            self._metrics.unreadable.inc()
-            self._log.warning("event_unreadable", partition=partition, offset=offset, detail=str(error)[:300])
-            return None
-        return event if isinstance(event, IncidentEvent) else None
+    def _tell_unreadable(self, partition: int, offset: int, detail: str) -> None:
+        self._metrics.unreadable.inc()
+        self._log.warning("event_unreadable", partition=partition, offset=offset, detail=detail)
 
     def _work(self) -> None:
         """Handle what is due, keep what it changes, and hand over what is to be sent."""
@@ -303,23 +260,15 @@ class Loop:
     ) -> bool:
         """Whether this is kept; where not, or where that is unknown, work begins anew with what is."""
         try:
-            self._deliver(outputs, parts, positions)
+            self._transport.deliver(outputs, state_messages(self._config, parts), positions)
         except RetriableError as error:
             self._undelivered += 1
             self._doubt = str(error)
             self._metrics.rewinds.inc()
             self._log.warning("rewinding", detail=str(error))
             return False
-        self._undelivered, self._last_commit = 0, time.monotonic()
+        self._undelivered, self._doubt, self._last_commit = 0, "", time.monotonic()
         return True
-
-    def _deliver(
-        self, outputs: list[Outgoing], parts: list[tuple[str, Any]], positions: dict[TopicPartition, Position]
-    ) -> None:
-        topic, group = self._config.topics.state, self._config.delivery.group
-        state = [Outgoing(topic, encode(value), key_of(group, part), (), STATE_PARTITION) for part, value in parts]
-        if outputs or state or positions:
-            self._transport.deliver(outputs, state, positions)
 
     def _keep_what_was_taken(self) -> None:
         """On an orderly end: what endpoints have taken is not sent again."""
@@ -339,6 +288,14 @@ class Loop:
         self._metrics.open_groups.set(sum(each.told for each in self._state.groups.clusters.values()))
         lags = [self._transport.lag((self._topic, partition)) for partition in self._partitions]
         self._metrics.lag.set(sum(lag or 0 for lag in lags))
+
+    def _tell_waiting(self) -> None:
+        """Say it once when another process has had the events for a while."""
+        now = time.monotonic()
+        self._stood_by = now if self._stood_by is None else self._stood_by
+        if now - self._stood_by > self._config.delivery.session_timeout_s and not self._partitions:
+            self._stood_by = float("inf")
+            self._log.info("standing_by")
 
     def _tell_retry(self, error: RetriableError, wait_s: float) -> None:
         self._metrics.retries.inc()

@@ -14,7 +14,8 @@ from monitor.grouping import RANK, Cluster
 from monitor.notify.alert import MOST_NAMES, NO_BODY, Alert, Item, Kind, Summary, alert_of, firing
 from monitor.notify.settings import Endpoint
 
-MOST_BODY_CHANNELS = 50  # of an event that goes out whole: what explains less than that is no explanation
+BODY_CHANNELS = (50, 5, 0)  # of an event that goes out whole; fewer where names make it too long to be kept
+MOST_BODY_BYTES = 256 * 1024
 QUIET = ("revised", "labelled", "rejected")  # happenings that change nothing of what was told
 
 
@@ -169,12 +170,16 @@ def _add(box: Outbox, item: Item) -> None:
 
 def cloud_event(event: IncidentEvent | GroupEvent) -> Raw:
     """An event as a CloudEvent in structured mode (JSON Event Format 1.0.2, section 3)."""
-    if isinstance(event, IncidentEvent) and len(event.channels) > MOST_BODY_CHANNELS:
-        event = replace(event, channels=event.channels[:MOST_BODY_CHANNELS])
     attributes = headers_dict(event_headers(event))
     envelope = {name.removeprefix("ce_"): value for name, value in attributes.items() if name.startswith("ce_")}
     envelope["datacontenttype"] = attributes["content-type"]
-    return Raw(msgspec.json.encode({**envelope, "data": event}))
+    body = b""
+    for most in BODY_CHANNELS:
+        cut = replace(event, channels=event.channels[:most]) if isinstance(event, IncidentEvent) else event
+        body = msgspec.json.encode({**envelope, "data": cut})
+        if len(body) <= MOST_BODY_BYTES:
+            break
+    return Raw(body)
 
 
 def _summary_body(endpoint: Endpoint, summary: Summary, key: str) -> Raw:

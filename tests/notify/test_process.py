@@ -1,4 +1,4 @@
-"""`tocsin notify` as a process, on both brokers: what is told, once, in order, whatever happens to it."""
+"""`tocsin notify` as a process: what is told, once, in order, whatever happens to it."""
 
 import json
 import random
@@ -79,7 +79,8 @@ def incidents(count: int, seed: int = 1, **facts) -> list[list]:
     return found
 
 
-def test_incident_is_triggered_acknowledged_and_resolved(site: NotifySite, receiver: Receiver) -> None:
+def test_incident_is_triggered_acknowledged_and_resolved(either: NotifySite, receiver: Receiver) -> None:
+    site = either
     site.settings = pagerduty(receiver)
     process = start(site)
     raised = event()
@@ -94,6 +95,7 @@ def test_incident_is_triggered_acknowledged_and_resolved(site: NotifySite, recei
     assert process.events("stopped")
 
 
+@pytest.mark.kafka
 def test_events_of_all_partitions_come_in_the_order_of_their_times(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver)
     start(site).stop()  # what comes from now on is no history
@@ -106,7 +108,8 @@ def test_events_of_all_partitions_come_in_the_order_of_their_times(site: NotifyS
     assert [time_of[key] for key in order] == sorted(time_of.values())
 
 
-def test_killed_in_the_middle_it_tells_everything_under_the_same_keys(site: NotifySite, receiver: Receiver) -> None:
+def test_killed_in_the_middle_it_tells_everything_under_the_same_keys(either: NotifySite, receiver: Receiver) -> None:
+    site = either
     site.settings = pagerduty(receiver)
     log = incidents(40)
     process = start(site)
@@ -133,6 +136,7 @@ def test_killed_in_the_middle_it_tells_everything_under_the_same_keys(site: Noti
         assert annunciations(state) >= 40
 
 
+@pytest.mark.kafka
 def test_end_of_an_incident_while_it_was_down_is_told(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver)
     process = start(site)
@@ -145,7 +149,8 @@ def test_end_of_an_incident_while_it_was_down_is_told(site: NotifySite, receiver
     assert [action for action, _ in once(receiver)] == ["trigger", "resolve"]
 
 
-def test_what_could_not_be_delivered_is_kept_through_a_restart(site: NotifySite) -> None:
+def test_what_could_not_be_delivered_is_kept_through_a_restart(either: NotifySite) -> None:
+    site = either
     port = free_port()
     site.settings = pagerduty(Receiver(port=port))
     process = start(site)
@@ -162,6 +167,7 @@ def test_what_could_not_be_delivered_is_kept_through_a_restart(site: NotifySite)
         process.stop()
 
 
+@pytest.mark.kafka
 def test_what_is_over_leaves_nothing_behind(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver)
     process = start(site)
@@ -174,6 +180,7 @@ def test_what_is_over_leaves_nothing_behind(site: NotifySite, receiver: Receiver
     assert all(len(value) < 20_000 for value in site.state().values())
 
 
+@pytest.mark.kafka
 def test_of_what_was_there_before_only_what_stands_is_news(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver)
     old = [each for triple in incidents(20) for each in triple]
@@ -188,7 +195,8 @@ def test_of_what_was_there_before_only_what_stands_is_news(site: NotifySite, rec
     until(lambda: annunciations(kept(site)) == 22, "the figures are of all", process)
 
 
-def test_groups_are_published_and_notified_as_one(site: NotifySite, receiver: Receiver) -> None:
+def test_groups_are_published_and_notified_as_one(either: NotifySite, receiver: Receiver) -> None:
+    site = either
     site.settings = pagerduty(receiver)
     process = start(site)
     log = [event("a", 0), event("b", 10), cleared("a", 60, 0), cleared("b", 70, 10)]
@@ -206,6 +214,7 @@ def test_groups_are_published_and_notified_as_one(site: NotifySite, receiver: Re
     assert opened.origin.asset == "a"
 
 
+@pytest.mark.kafka
 def test_what_is_no_event_is_told_and_passed_over(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver)
     process = start(site)
@@ -217,6 +226,7 @@ def test_what_is_no_event_is_told_and_passed_over(site: NotifySite, receiver: Re
     assert len(process.events("event_unreadable")) == 2
 
 
+@pytest.mark.kafka
 def test_endpoint_that_is_dead_slows_no_other_one(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver) + pagerduty(Receiver(port=free_port()), "dead")
     process = start(site)
@@ -226,6 +236,7 @@ def test_endpoint_that_is_dead_slows_no_other_one(site: NotifySite, receiver: Re
     process.stop()
 
 
+@pytest.mark.kafka
 def test_second_process_stands_by_and_takes_over(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver)
     first = start(site, "one")
@@ -257,6 +268,7 @@ def test_broker_that_comes_late_is_waited_for(tmp_path, topic, receiver: Receive
             process.stop()
 
 
+@pytest.mark.kafka
 def test_check_and_test_of_an_endpoint(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver) + pagerduty(Receiver(port=free_port()), "dead")
     config = str(site.write_config())
@@ -270,6 +282,7 @@ def test_check_and_test_of_an_endpoint(site: NotifySite, receiver: Receiver) -> 
     assert "there are: pager, dead" in failed(tocsin("notify", "--config", config, "--test", "nobody"))
 
 
+@pytest.mark.kafka
 def test_secret_that_is_missing_is_a_sentence_and_only_for_who_notifies(site: NotifySite, receiver: Receiver) -> None:
     site.settings = pagerduty(receiver).replace('"key-1"', '{ env = "TOCSIN_TEST_NO_SUCH" }')
     config = str(site.write_config())
