@@ -19,6 +19,9 @@ RANK: dict[Priority, int] = {"low": 0, "medium": 1, "high": 2}
 MAX_MEMBERS = 200  # of a group; what rings beyond that begins another
 
 
+Link = tuple[int, tuple[str | None, ...]]  # how specific (0: most), and the labels' values from there on
+
+
 class Rules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which incidents are one group."""
 
@@ -38,8 +41,8 @@ class Rules(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Cluster(Struct):
     """Incidents that may become a group, and are one once it was told (`seq` counts what was told of it).
 
-    `members` are in the order in which they rang; `labels` are what all of them have in common; `began` is the event
-    that was first, at `first` (ns).
+    `members` are in the order in which they rang; `labels`, of those that link, are what all have in common; `began`
+    is the event that was first, at `first` (ns).
     """
 
     members: list[Member]
@@ -72,22 +75,32 @@ class Cluster(Struct):
 
 @dataclass(slots=True)
 class Groups:
-    """Clusters by their lead, and each incident's; `changed` names leads that steps touched, until it is cleared."""
+    """Clusters by their lead, and each incident's; `changed` names leads that steps touched, until it is cleared.
+
+    To find them in a flood: `linked` has leads by what links them, `waiting` those that are no group yet, by age.
+    Both follow from the clusters, once `indexed`.
+    """
 
     clusters: dict[str, Cluster] = field(default_factory=dict)
     lead_of: dict[str, str] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
+    linked: dict[Link, dict[str, None]] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    indexed: bool = False
 
 
 def step(rules: Rules, groups: Groups, event: IncidentEvent) -> list[GroupEvent]:
     """Take an event into account; what it tells of groups."""
+    if not groups.indexed:
+        _index(rules, groups)
     _forget(rules, groups, to_ns(event.detected))
     lead = groups.lead_of.get(event.incident_id)
     if lead is None:
-        if not annunciates(event) or event.incident_id == event.alarm_id or not rules.window_s:
+        links = _links(rules, event.labels)
+        if not links or not annunciates(event) or event.incident_id == event.alarm_id or not rules.window_s:
             return []
         return _join(rules, groups, event)
-    return _update(groups, groups.clusters[lead], event)
+    return _update(rules, groups, groups.clusters[lead], event)
 
 
 def cluster_of(groups: Groups, incident_id: str) -> Cluster | None:
@@ -110,40 +123,67 @@ def _join(rules: Rules, groups: Groups, event: IncidentEvent) -> list[GroupEvent
     member = Member(event.incident_id, event.asset, event.detector, event.start, event.priority)
     at, known = to_ns(event.detected), _match(rules, groups, event)
     if known is None:
-        known = Cluster([member], dict(event.labels), event.event_id, at)
+        known = Cluster([member], {}, event.event_id, at)
+        known.labels = {name: event.labels[name] for name in rules.by if name in event.labels}
         groups.clusters[known.lead] = known
+        groups.waiting[known.lead] = at
     else:
+        _unlink(rules, groups, known)
         known.members.append(member)
-        shared = known.labels.items() & event.labels.items()
-        known.labels = {name: value for name, value in known.labels.items() if (name, value) in shared}
+        known.labels = {name: value for name, value in known.labels.items() if event.labels.get(name) == value}
+    _link(rules, groups, known)
     groups.lead_of[event.incident_id] = known.lead
     groups.changed.add(known.lead)
     if len({each.asset for each in known.members}) < 2:
         return []
-    return [_told(rules, known, "joined" if known.told else "opened", at)]
+    groups.waiting.pop(known.lead, None)
+    return [_told(known, "joined" if known.told else "opened", at)]
 
 
 def _match(rules: Rules, groups: Groups, event: IncidentEvent) -> Cluster | None:
     """The cluster to join: by the most specific label that links it, and of equal ones the newest."""
     at = to_ns(event.detected)
-    near = [
-        each
-        for each in groups.clusters.values()
-        if abs(at - each.first) <= rules.window_s * SECOND and len(each.members) < MAX_MEMBERS
-    ]
-    for level in range(len(rules.by)):
-        linked = [each for each in near if _share(rules.by[level:], each.labels, event.labels)]
-        if linked:
-            return max(linked, key=lambda each: each.first)
+    for link in _links(rules, event.labels):
+        linked = [groups.clusters[lead] for lead in groups.linked.get(link, ())]
+        near = [each for each in linked if abs(at - each.first) <= rules.window_s * SECOND]
+        open_ = [each for each in near if len(each.members) < MAX_MEMBERS]
+        if open_:
+            return max(open_, key=lambda each: each.first)
     return None
 
 
-def _share(names: Sequence[str], ours: dict[str, str], theirs: dict[str, str]) -> bool:
-    """Whether both have the first label and agree in all."""
-    return names[0] in ours and all(ours.get(name) == theirs.get(name) for name in names)
+def _links(rules: Rules, labels: dict[str, str]) -> list[Link]:
+    """What may link to others: each label that is there, with those after it, the most specific first."""
+    return [
+        (level, tuple(labels.get(each) for each in rules.by[level:]))
+        for level, name in enumerate(rules.by)
+        if name in labels
+    ]
 
 
-def _update(groups: Groups, known: Cluster, event: IncidentEvent) -> list[GroupEvent]:
+def _index(rules: Rules, groups: Groups) -> None:
+    """Make what follows from the clusters."""
+    groups.linked, groups.indexed = {}, True
+    oldest_first = sorted(groups.clusters.values(), key=lambda each: each.first)
+    groups.waiting = {each.lead: each.first for each in oldest_first if not each.told}
+    for known in oldest_first:
+        _link(rules, groups, known)
+
+
+def _link(rules: Rules, groups: Groups, known: Cluster) -> None:
+    for link in _links(rules, known.labels):
+        groups.linked.setdefault(link, {})[known.lead] = None
+
+
+def _unlink(rules: Rules, groups: Groups, known: Cluster) -> None:
+    linked = groups.linked
+    for link in _links(rules, known.labels):
+        linked[link].pop(known.lead, None)
+        if not linked[link]:
+            del linked[link]
+
+
+def _update(rules: Rules, groups: Groups, known: Cluster, event: IncidentEvent) -> list[GroupEvent]:
     place = next(i for i, member in enumerate(known.members) if member.incident_id == event.incident_id)
     was = known.members[place]
     member = known.members[place] = replace(was, active=event.state in RINGS, priority=event.priority)
@@ -153,16 +193,12 @@ def _update(groups: Groups, known: Cluster, event: IncidentEvent) -> list[GroupE
     groups.changed.add(known.lead)
     if not known.told or known.ringing or not was.active or member.active:
         return []
-    _drop(groups, known)
-    return [_told(None, known, "closed", to_ns(event.detected))]
+    _drop(rules, groups, known)
+    return [_told(known, "closed", to_ns(event.detected))]
 
 
-def _told(
-    rules: Rules | None, known: Cluster, transition: Literal["opened", "joined", "closed"], at: int
-) -> GroupEvent:
+def _told(known: Cluster, transition: Literal["opened", "joined", "closed"], at: int) -> GroupEvent:
     known.seq += 1
-    if rules is not None:
-        known.labels = {name: known.labels[name] for name in rules.by if name in known.labels}
     members = tuple(known.members)
     return GroupEvent(
         group_id=known.group_id,
@@ -180,13 +216,14 @@ def _told(
 
 def _forget(rules: Rules, groups: Groups, at: int) -> None:
     """Drop single incidents that none can join any more: they rang alone."""
-    old = [each for each in groups.clusters.values() if not each.told and at - each.first > rules.window_s * SECOND]
-    for known in old:
-        _drop(groups, known)
+    while groups.waiting and at - next(iter(groups.waiting.values())) > rules.window_s * SECOND:
+        _drop(rules, groups, groups.clusters[next(iter(groups.waiting))])
 
 
-def _drop(groups: Groups, known: Cluster) -> None:
+def _drop(rules: Rules, groups: Groups, known: Cluster) -> None:
+    _unlink(rules, groups, known)
     del groups.clusters[known.lead]
+    groups.waiting.pop(known.lead, None)
     groups.changed.add(known.lead)
     for member in known.members:
         groups.lead_of.pop(member.incident_id, None)

@@ -88,8 +88,16 @@ def _stands(
     else:
         kind = "update"
     _open(box, alert)
+    if kind == "update" and endpoint.kind == "apprise" and not _is_news(alert, known):
+        return
     if len(box.items) < endpoint.max_pending:  # what waits says enough, and the next one says more
         _put(endpoint, box, kind, alert, known, event, told, now)
+
+
+def _is_news(alert: Alert, known: Alert) -> bool:
+    """Whether a person who reads messages wants another one: it is graver now, or more than one asset's."""
+    together = alert.together is not None and known.together is None
+    return together or RANK[alert.priority] > RANK[known.priority]
 
 
 def _open(box: Outbox, alert: Alert) -> None:

@@ -129,6 +129,17 @@ def test_group_is_one_notification_under_the_key_of_the_first():
     ]
 
 
+def test_people_who_read_messages_hear_of_a_group_and_of_what_is_graver_and_not_of_each_member():
+    log = [event("a", 0), event("b", 1), event("c", 2), event("d", 3, priority="high"), event("e", 4)]
+    chat = told(*log, kind="apprise", url="json://h")
+    assert [(item.kind, item.alert.asset) for item in chat.items.values()] == [
+        ("raise", "a"),
+        ("update", "b"),
+        ("update", "d"),
+    ]
+    assert len(told(*log).items) == 5
+
+
 def test_webhook_is_sent_events_and_group_events_as_cloud_events(tocsin_schemas):
     schema = json.loads((tocsin_schemas / "cloudevents-1.0.schema.json").read_text())
     box = told(event("a", 0), event("b", 10), cleared("a", 20, 0), cleared("b", 30, 10))

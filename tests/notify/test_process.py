@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 from collections import defaultdict
+from datetime import UTC, datetime
 
 import pytest
 
@@ -14,9 +15,12 @@ from monitor.notify.notifier import Notifier
 from monitor.notify.state import restored
 from monitor.state import decode_key
 from tests.e2e.site import DaemonProcess, metrics, tocsin, until
+from tests.kafka_cluster import KafkaCluster
+from tests.notify.alertmanager import alertmanager, alerts, program
 from tests.notify.events import T0, acknowledged, cleared, event
 from tests.notify.receiver import Receiver
 from tests.notify.site import PARTITIONS, NotifySite, notify_site
+from tests.require import require
 
 pytestmark = pytest.mark.slow
 
@@ -293,3 +297,48 @@ def test_secret_that_is_missing_is_a_sentence_and_only_for_who_notifies(site: No
 def failed(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 1
     return done.stderr
+
+
+@pytest.mark.kafka
+def test_broker_that_goes_away_is_waited_for(kafka_home_folder, topic, tmp_path, receiver: Receiver) -> None:
+    with (
+        KafkaCluster(kafka_home_folder, tmp_path / "kafka") as cluster,
+        notify_site(cluster.bootstrap, topic, tmp_path, exactly_once=True) as site,
+    ):
+        site.settings = pagerduty(receiver)
+        process = start(site)
+        site.send(event("a", labels={}))
+        until(lambda: len(once(receiver)) == 1, "it is told", process)
+        cluster.stop(0)
+        until(lambda: process.ask("/readyz")[0] == 503, "it says that it waits", process)
+        assert process.ask("/healthz")[0] == 200
+        cluster.start(0)
+        until(lambda: process.ask("/readyz")[0] == 200, "it goes on", process)
+        site.send(cleared("a", labels={}))
+        until(lambda: len(once(receiver)) == 2, "the end is told", process)
+        process.stop()
+        assert annunciations(kept(site)) == 1
+
+
+@pytest.mark.kafka
+def test_alertmanager_has_what_stands_whatever_happens(site: NotifySite, receiver: Receiver, tmp_path) -> None:
+    require(program() is not None, "Alertmanager is missing: apt-get install prometheus-alertmanager")
+    now = datetime.now(UTC).timestamp() - T0 / 1e9
+    with alertmanager(tmp_path, receiver.url) as url:
+        site.settings = f"""
+[[notify.endpoints]]
+name = "pager"
+kind = "alertmanager"
+url = "{url}"
+resend_s = 1
+"""
+        process = start(site)
+        site.send(event("a", now, labels={}), event("b", now + 1, labels={}))
+        until(lambda: len(alerts(url)) == 2, "both are there", process)
+        process.kill()
+        site.send(cleared("a", now + 2, now, labels={}))
+        process = start(site)
+        until(lambda: [each["labels"]["asset"] for each in alerts(url)] == ["b"], "one is over", process)
+        first = alerts(url)[0]["endsAt"]
+        until(lambda: alerts(url)[0]["endsAt"] > first, "the other is told again", process)
+        process.stop()
