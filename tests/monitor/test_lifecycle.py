@@ -74,7 +74,8 @@ def cells():
 def command(action, **changes):
     asked = {
         "command_id": "c1", "action": action, "asset": "pump-1", "user": "bea", "role": "engineer",
-        "reason": "because",        "at": to_datetime(NOW), "until": to_datetime(NOW + HOUR) if action == "shelve" else None,
+        "reason": "because",
+        "at": to_datetime(NOW), "until": to_datetime(NOW + HOUR) if action == "shelve" else None,
     }  # fmt: skip
     return Command(**(asked | changes))
 
