@@ -19,7 +19,7 @@ _TIME = {
 _FLOATS = {"type": "array", "items": _NUMBER}
 
 # What structs do not say: readings come from elsewhere, scores are Arrow, dead letters have headers.
-READING = {
+READING: dict[str, Any] = {
     "description": "One reading in JSON, wide or narrow; as Arrow, a column for each of these, or for each channel.",
     "anyOf": [
         {
@@ -40,7 +40,7 @@ READING = {
         },
     ],
 }
-SCORE = {
+SCORE: dict[str, Any] = {
     "description": "One row of the Arrow record batches on the topic, as JSON.",
     "type": "object",
     "properties": {
@@ -66,7 +66,7 @@ SCORE = {
         "model_version",
     ],
 }
-DEAD_LETTER = {
+DEAD_LETTER: dict[str, Any] = {
     "description": "The headers of a dead letter, as text; its value, key and other headers are the original's.",
     "type": "object",
     "properties": {
@@ -81,7 +81,7 @@ DEAD_LETTER = {
     },
     "required": [f"tocsin-{name}" for name in ("topic", "partition", "offset", "timestamp", "reason", "detail")],
 }
-STATE_KEY = {
+STATE_KEY: dict[str, Any] = {
     "description": "Key of an entry: input topic, asset, detector.",
     "type": "array",
     "prefixItems": [{"type": "string"}] * 3,
@@ -92,7 +92,7 @@ STATE_KEY = {
 
 def schemas() -> dict[str, dict[str, Any]]:
     """A document for each kind of message, by the name of its file."""
-    made = {
+    made: dict[str, dict[str, Any]] = {
         "readings": READING,
         "scores": SCORE,
         "deadletter.headers": DEAD_LETTER,
