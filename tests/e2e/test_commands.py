@@ -9,7 +9,7 @@ import pytest
 from monitor.commands import Command
 from monitor.events import IncidentEvent
 from tests.e2e.conftest import MakeSite
-from tests.e2e.site import Site, readings, until
+from tests.e2e.site import Site, readings, tocsin, until
 
 pytestmark = pytest.mark.slow
 
@@ -62,3 +62,26 @@ def test_a_command_is_obeyed_once_by_a_daemon_that_is_killed_and_a_shelved_alarm
         assert sorted(chain) == list(range(1, len(chain) + 1))
         for earlier, later in pairwise(states):
             assert later.previous_state == earlier.state or "revised" in (earlier.transition, later.transition)
+
+
+def test_a_person_decides_at_the_command_line_and_is_told_what_became_of_it(make_site: MakeSite) -> None:
+    site = make_site(idle_limit_s=600)
+    site.send(readings())
+    daemon = site.run()
+    until(lambda: len({e.asset for e in site.incident_events()}) == 5, "every pump has rung", daemon)
+
+    def decide(*words: str) -> tuple[int, str]:
+        done = tocsin("decide", *words, "--config", str(site.config_file), "--user", "bea")
+        return done.returncode, done.stdout + done.stderr
+
+    assert decide("shelve", "pump-1", "--reason", "new seal") == (0, "pump-1, pumps: shelved; it is shelved\n")
+    code, said = decide("acknowledge", "pump-1")
+    assert code == 1
+    assert "rejected: it is shelved" in said
+    assert decide("unshelve", "pump-1")[0] == 0
+    assert decide("accept", "pump-1", "--reason", "new normal") == (
+        1,
+        "tocsin: the role operator may not accept as normal; it takes an engineer\n",
+    )
+    code, said = decide("acknowledge", "pump-99")
+    assert (code, said) == (1, "not confirmed: no daemon that owns pump-99 answered in 10 s\n")
