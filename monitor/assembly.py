@@ -52,7 +52,7 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
                 f"at most {MAX_LATE_BUCKETS}"
             )
     most = config.scoring.max_batch
-    watches = [watch(detector, models[detector.name], most) for detector in config.detectors]
+    watches = [watch(detector, models[detector.name], most, config) for detector in config.detectors]
     channels = [each.metadata.channel_names for each in watches]
     routes = Routes([matcher(config, detector) for detector in config.detectors], channels)
     assets = AssetTable(routes, config.input.max_assets)
@@ -78,8 +78,9 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
     return Assembly(decoder, pipeline, models)
 
 
-def watch(detector: Detector, model: Model, most: int) -> Watch:
-    """A detector's settings with its model, which is called with at most so many windows."""
+def watch(detector: Detector, model: Model, most: int, config: Config | None = None) -> Watch:
+    """A detector's settings with its model, which is called with at most so many windows; and those of sensors."""
+    config = config or Config()
     return Watch(
         detector.name,
         model.metadata,
@@ -90,6 +91,8 @@ def watch(detector: Detector, model: Model, most: int) -> Watch:
         detector.off_delay_s,
         detector.deadband,
         detector.publish_expected,
+        config.sensors,
+        config.channels,
     )
 
 

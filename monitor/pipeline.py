@@ -22,8 +22,9 @@ from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState
 from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
-from monitor.scored import ScoredWindows, observed_share
+from monitor.scored import ScoredWindows
 from monitor.scoring import Floats
+from monitor.sensing import Judged, SensorChange
 from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
 from monitor.watched import Watched, Watching
@@ -61,6 +62,19 @@ class DriftChange(Struct, frozen=True):
 
 
 @dataclass(slots=True)
+class SensorTold:
+    """A sensor's verdict that changed, where it happened, and what it rests on."""
+
+    topic: str
+    partition: int
+    asset: str
+    detector: str
+    model_version: str
+    change: SensorChange
+    detail: str
+
+
+@dataclass(slots=True)
 class Counts:
     """What a step did, for metrics and the log."""
 
@@ -86,6 +100,7 @@ class Output:
     counts: Counts = field(default_factory=Counts)
     faults: list[ModelFault] = field(default_factory=list)
     drifts: list[DriftChange] = field(default_factory=list)
+    sensor_events: list[SensorTold] = field(default_factory=list)
 
     def __add__(self, later: "Output") -> "Output":
         """Both outputs as one; positions are the later ones."""
@@ -97,6 +112,7 @@ class Output:
             Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
             merged(self.faults + later.faults),
             self.drifts + later.drifts,
+            self.sensor_events + later.sensor_events,
         )
 
 
@@ -128,6 +144,8 @@ class Pipeline:
                 serving.watch.drift,
                 partial(routes.columns, number),
                 state_ahead,
+                serving.watch.sensors.fault_after,
+                serving.profiles.number,
             )
             for number, serving in enumerate(self._serving)
         ]
@@ -227,14 +245,27 @@ class Pipeline:
         """Close windows of each partition, score them in batches over all, step the alarms, collect the state."""
         partitions = [self.partitions[where] for where in touched]
         scored: list[list[ScoredWindows]] = [[] for _ in self._serving]
+        judged: list[list[Judged]] = [[] for _ in self._serving]
         gathers = [
-            Gather(serving.buffer, partial(score_windows, serving, scored[number], output.counts))
+            Gather(
+                serving.buffer,
+                partial(
+                    score_windows,
+                    serving,
+                    scored[number],
+                    output.counts,
+                    judged=judged[number],
+                    profile=partial(_profile_of, serving, number, partitions),
+                ),
+            )
             for number, serving in enumerate(self._serving)
         ]
         for number, partition in enumerate(partitions):
             close(partition, [gather.sink(number) for gather in gathers])
         for number, gather in enumerate(gathers):
             gather.flush()
+            if judged[number]:
+                self._tell_sensors(number, partitions, Judged.joined(judged[number]), output)
             if scored[number]:
                 self._tell(number, partitions, ScoredWindows.joined(scored[number]), output)
             elif self._watching[number].policy.revision_bound:
@@ -244,6 +275,19 @@ class Pipeline:
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
             output.positions[partition.where] = partition.position()
         return output
+
+    def _tell_sensors(self, number: int, partitions: list[PartitionState], judged: Judged, output: Output) -> None:
+        """What changes of one detector's sensors, partition by partition."""
+        serving, detector = self._serving[number], self._watching[number].detector
+        bounds = np.searchsorted(judged.partition, np.arange(len(partitions) + 1))
+        for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
+            for asset, change in partition.detectors[number].step_sensors(judged.part(slice(low, high))):
+                version, detail = (
+                    serving.versions()[0],
+                    serving.profiles.explain(asset, change.channel, change.verdict),
+                )
+                told = SensorTold(*partition.where, asset, detector, version, change, detail)
+                output.sensor_events.append(told)
 
     def _tell(self, number: int, partitions: list[PartitionState], scored: ScoredWindows, output: Output) -> None:
         """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
@@ -285,14 +329,36 @@ def score_windows(
     row: Ints,
     bucket: Ints,
     windows: Floats,
+    judged: list[Judged] | None = None,
+    profile: Callable[[Ints, Ints], Ints | None] = lambda partition, row: None,
 ) -> None:
-    """Score a batch of windows (B, W, C), less those with too little observed, and add them to `scored`."""
-    enough = observed_share(windows) >= serving.watch.metadata.min_observed
+    """Score a batch of windows (B, W, C), less those with too little observed, and add them to `scored`.
+
+    Values of faulty sensors are hidden first; what windows say of sensors goes to `judged`. `profile` gives the
+    number of each asset's rules for that, None where they are the same for all.
+    """
+    said = serving.profiles.judge(profile(partition, row), windows)
+    enough = said.enough
+    if judged is not None:
+        judged.append(Judged(partition, row, bucket, said.together(windows.shape[2])))
     counts.windows += len(windows)
     if not enough.all():
         counts.windows_not_scored += len(windows) - int(enough.sum())
         partition, row, bucket, windows = partition[enough], row[enough], bucket[enough], windows[enough]
     scored.append(serving.score(partition, row, bucket, windows))
+
+
+def _profile_of(
+    serving: Serving, number: int, partitions: Sequence[PartitionState], partition: Ints, row: Ints
+) -> Ints | None:
+    """Numbers (B,) of the rules for sensors of these assets, None where all have the same."""
+    if len(serving.profiles.rules) == 1:
+        return None
+    found = np.empty_like(row)
+    for each in np.unique(partition).tolist():
+        mine = partition == each
+        found[mine] = partitions[each].detectors[number].sensing.profile[row[mine]]
+    return found
 
 
 def _grid(metadata: ModelMetadata, *limits_s: float) -> Grid:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from monitor.sensor_settings import SensorChannel, Sensors
 from monitor.topics import Topics
 
 TEN_YEARS_S = 315_576_000  # longer is a mistake, and what stays below fits into nanoseconds of 64 bits
@@ -208,3 +209,5 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     detectors: tuple[Detector, ...] = ()
     assets: tuple[Asset, ...] = ()
+    sensors: Sensors = Sensors()
+    channels: tuple[SensorChannel, ...] = ()

@@ -80,6 +80,9 @@ class Metrics:
             registry=r,
         )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
+        self.sensors = Counter(
+            "tocsin_sensor_events", "Verdicts on sensors that changed, by the new one", ["verdict"], registry=r
+        )
         self.revisions = Counter("tocsin_revisions", "Incidents revised by late readings", registry=r)
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
         self.rewinds = Counter("tocsin_rewinds", "Deliveries that failed and whose work is done again", registry=r)

@@ -14,6 +14,7 @@ from dashboard.cli import app as dashboard_app
 from monitor.admin import Retention, plan_topics
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
+from monitor.sensor_settings import SensorChannel, Sensors
 from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
 from monitor.telemetry import EVENTS, metric_table
 from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
@@ -27,12 +28,14 @@ TABLES = {
     "[telemetry]": Telemetry,
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
+    "[sensors]": Sensors,
+    "[[channels]]": SensorChannel,
 }
 TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
     "readings": "readings, in any of the encodings; key: asset",
     "scores": "Arrow IPC streams, a record batch each, on their input's partition number",
-    "anomalies": "incident events: CloudEvents 1.0, JSON, binary content mode; key: asset",
+    "anomalies": "events about incidents and sensors: CloudEvents 1.0, JSON, binary content mode; key: asset",
     "deadletter": "what could not be decoded: original bytes, key and headers, and why",
     "commands": "what people decide (reserved; nothing reads it yet)",
     "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]",
