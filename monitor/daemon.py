@@ -121,7 +121,7 @@ class Daemon:
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
         started = self._clock.monotonic()
         decoded = [(each, self._decode(each)) for each in messages]
-        output = self._step(decoded) + self._people.turn(round(self._clock.now() * 1e9))
+        output = self._people.turn(round(self._clock.now() * 1e9)) + self._step(decoded)
         self._follow(output)
         self._worked += output.counts.readings
         if not messages and self._worked > REST_AFTER:
