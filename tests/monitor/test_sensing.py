@@ -63,7 +63,8 @@ def test_a_broken_sensor_rings_no_alarm_and_a_process_fault_beside_it_does():
     assert told(output) == [("pump-1", "a", "out_of_range", "ok")]
     assert output.transitions == []
     output, _ = feed(made, readings(30, 90, a=lambda s: 400.0, b=lambda s: 50.0 + s % 3), 90)
-    (raised,) = output.transitions
+    raised = output.transitions[0]
+    assert raised.transition.kind == "raised"
     assert raised.transition.incident.channels[0].channel == "b"
     assert told(output) == []
 
