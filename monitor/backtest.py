@@ -130,7 +130,7 @@ def backtest(
     on_progress: Callable[[int], object] = lambda readings: None,
     accepted: Sequence[Acceptance] = (),
 ) -> Summary:
-    """Run and write `scores.parquet`, `incidents.jsonl` and `drift.jsonl` into the folder `out`.
+    """Run and write `scores.parquet`, `incidents.jsonl`, `sensors.jsonl` and `drift.jsonl` into the folder `out`.
 
     Each appears when it is whole.
     """
@@ -145,9 +145,11 @@ def backtest(
             _whole(folder / "scores.parquet") as scores_file,
             _whole(folder / "incidents.jsonl") as incidents_file,
             _whole(folder / "drift.jsonl") as drift_file,
+            _whole(folder / "sensors.jsonl") as sensors_file,
             pq.ParquetWriter(scores_file, schema) as writer,
             incidents_file.open("wb") as lines,
             drift_file.open("wb") as drift_lines,
+            sensors_file.open("wb") as sensor_lines,
         ):
             for output in outputs(assembly, recording, config.topics.readings, partitions, accepted):
                 for _, scores in output.scores:
@@ -155,6 +157,8 @@ def backtest(
                 events = publisher.events(output.transitions)
                 lines.writelines(msgspec.json.encode(event) + b"\n" for event in events)
                 drift_lines.writelines(msgspec.json.encode(drift) + b"\n" for drift in output.drifts)
+                sensors = publisher.sensor_events(output.sensor_events)
+                sensor_lines.writelines(msgspec.json.encode(event) + b"\n" for event in sensors)
                 _count(summary, output, events)
                 on_progress(summary.readings)
     except OSError as error:

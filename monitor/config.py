@@ -78,6 +78,11 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
             f"input.reset_after_s: {config.input.reset_after_s:g} is less than input.idle_limit_s "
             f"({config.input.idle_limit_s:g}), but an asset is idle before it is reset"
         )
+    for channel in config.channels:
+        if channel.low is not None and channel.high is not None and channel.low >= channel.high:
+            raise InvalidConfiguration(
+                f"channels: of '{channel.match}' low ({channel.low:g}) is not below high ({channel.high:g})"
+            )
     detectors = tuple(msgspec.structs.replace(d, model=str(base / d.model)) for d in config.detectors)
     delivery = config.delivery
     if delivery.snapshots is not None:

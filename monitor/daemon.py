@@ -260,6 +260,8 @@ class Daemon:
             metrics.dead.labels(reason).inc(count)
         for told in output.transitions:
             metrics.incidents.labels(told.transition.kind).inc()
+        for about in output.sensor_events:
+            metrics.sensors.labels(about.change.verdict).inc()
         metrics.readings.inc(counts.readings)
         metrics.late.inc(counts.late)
         metrics.resets.inc(counts.resets)

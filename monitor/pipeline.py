@@ -16,15 +16,16 @@ from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
 from monitor.commands import Command
 from monitor.drift import KINDS, Change, Kind
-from monitor.events import to_datetime
+from monitor.events import SensorFault, to_datetime
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
 from monitor.partition import PartitionState
 from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
-from monitor.scored import ScoredWindows, observed_share
+from monitor.scored import ScoredWindows
 from monitor.scoring import Floats
+from monitor.sensing import Faulty, Judged, SensorChange
 from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
 from monitor.suppression import Rule
@@ -37,7 +38,7 @@ TopicPartition = tuple[str, int]
 
 @dataclass(slots=True)
 class Told:
-    """A transition with where it happened, and the score that was the limit in force."""
+    """A transition with where it happened, the score that was the limit in force, and the sensors that are faulty."""
 
     topic: str
     partition: int
@@ -45,6 +46,7 @@ class Told:
     detector: str
     limit: float
     transition: Transition
+    sensors: tuple[SensorFault, ...] = ()
 
 
 class DriftChange(Struct, frozen=True):
@@ -60,6 +62,19 @@ class DriftChange(Struct, frozen=True):
     window_end: datetime
     value: float
     channel: str | None = None
+
+
+@dataclass(slots=True)
+class SensorTold:
+    """A sensor's verdict that changed, where it happened, and what it rests on."""
+
+    topic: str
+    partition: int
+    asset: str
+    detector: str
+    model_version: str
+    change: SensorChange
+    detail: str
 
 
 @dataclass(slots=True)
@@ -88,6 +103,7 @@ class Output:
     counts: Counts = field(default_factory=Counts)
     faults: list[ModelFault] = field(default_factory=list)
     drifts: list[DriftChange] = field(default_factory=list)
+    sensor_events: list[SensorTold] = field(default_factory=list)
 
     def __add__(self, later: "Output") -> "Output":
         """Both outputs as one; positions are the later ones."""
@@ -99,6 +115,7 @@ class Output:
             Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
             merged(self.faults + later.faults),
             self.drifts + later.drifts,
+            self.sensor_events + later.sensor_events,
         )
 
 
@@ -136,6 +153,8 @@ class Pipeline:
                 weight,
                 suppressions[number] if suppressions else (),
                 longest_shelving_s,
+                serving.watch.sensors.fault_after,
+                serving.profiles.number,
             )
             for number, serving in enumerate(self._serving)
         ]
@@ -224,7 +243,7 @@ class Pipeline:
             if detector not in (None, watched.rules.detector):
                 continue
             if (done := watched.accept(asset, at)) is not None:
-                output.transitions.append(Told(*where, asset, watched.rules.detector, *done))
+                output.transitions.append(_told(where, watched, asset, *done))
         output.state += [(where, key, entry) for key, entry in partition.changed_state()]
         output.positions[where] = partition.position()
         return output
@@ -245,7 +264,7 @@ class Pipeline:
         output = Output()
         for watched, limit, told, make_so in obeyed or tried[:1]:
             make_so()
-            output.transitions.append(Told(*where, command.asset, watched.rules.detector, limit, told))
+            output.transitions.append(_told(where, watched, command.asset, limit, told))
         return self._decided(output, [where])
 
     def refuse(self, where: TopicPartition, asset: str, why: str, decision: Decision) -> Output:
@@ -253,7 +272,7 @@ class Pipeline:
         output = Output()
         for watched, version in self._that_saw(where, asset)[:1]:
             told = watched.refuse(asset, why, decision, version)
-            output.transitions.append(Told(*where, asset, watched.rules.detector, *told))
+            output.transitions.append(_told(where, watched, asset, *told))
         return self._decided(output, [where])
 
     def _that_saw(self, where: TopicPartition, asset: str) -> list[tuple[Watched, str]]:
@@ -269,7 +288,7 @@ class Pipeline:
                 continue
             for number, watched in enumerate(partition.detectors):
                 for asset, limit, told in watched.expire(now, self._serving[number].versions()[0]):
-                    output.transitions.append(Told(*where, asset, watched.rules.detector, limit, told))
+                    output.transitions.append(_told(where, watched, asset, limit, told))
                     touched.append(where)
         return self._decided(output, touched)
 
@@ -287,45 +306,91 @@ class Pipeline:
         """Close windows of each partition, score them in batches over all, step the alarms, collect the state."""
         partitions = [self.partitions[where] for where in touched]
         scored: list[list[ScoredWindows]] = [[] for _ in self._serving]
+        judged: list[list[Judged]] = [[] for _ in self._serving]
         gathers = [
-            Gather(serving.buffer, partial(score_windows, serving, scored[number], output.counts))
+            Gather(
+                serving.buffer,
+                partial(
+                    score_windows,
+                    serving,
+                    scored[number],
+                    output.counts,
+                    judged=judged[number],
+                    profile=partial(_profile_of, serving, number, partitions),
+                ),
+            )
             for number, serving in enumerate(self._serving)
         ]
         for number, partition in enumerate(partitions):
             close(partition, [gather.sink(number) for gather in gathers])
         for number, gather in enumerate(gathers):
             gather.flush()
+            faulty: Faulty = {}
+            if judged[number]:
+                said = Judged.joined(judged[number])
+                self._tell_sensors(number, partitions, said, output)
+                faulty = said.faulty()
             if scored[number]:
-                self._tell(number, partitions, ScoredWindows.joined(scored[number]), output)
+                self._tell(number, partitions, ScoredWindows.joined(scored[number]), faulty, output)
             elif self._watching[number].policy.revision_bound:
-                self._tell(number, partitions, self._serving[number].none(), output)
+                self._tell(number, partitions, self._serving[number].none(), faulty, output)
         for partition in partitions:
             partition.tidy()
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
             output.positions[partition.where] = partition.position()
         return output
 
-    def _tell(self, number: int, partitions: list[PartitionState], scored: ScoredWindows, output: Output) -> None:
+    def _tell_sensors(self, number: int, partitions: list[PartitionState], judged: Judged, output: Output) -> None:
+        """What changes of one detector's sensors, partition by partition."""
+        serving, detector = self._serving[number], self._watching[number].detector
+        bounds = np.searchsorted(judged.partition, np.arange(len(partitions) + 1))
+        for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
+            for asset, change in partition.detectors[number].step_sensors(judged.part(slice(low, high))):
+                version, detail = (
+                    serving.versions()[0],
+                    serving.profiles.explain(asset, change.channel, change.verdict),
+                )
+                told = SensorTold(*partition.where, asset, detector, version, change, detail)
+                output.sensor_events.append(told)
+
+    def _tell(
+        self,
+        number: int,
+        partitions: list[PartitionState],
+        scored: ScoredWindows,
+        faulty: Faulty,
+        output: Output,
+    ) -> None:
         """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
         serving, rules = self._serving[number], self._watching[number]
         output.counts.windows_over_limit += int(scored.over.sum())
         versions, policies = serving.versions(), serving.policies()
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
-        for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
+        for index, (partition, low, high) in enumerate(zip(partitions, bounds[:-1], bounds[1:], strict=True)):
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
             watched = partition.detectors[number]
             for asset, limit, transition in watched.step_alarms(
                 window_end, mine, serving.rescore, versions, policies
             ):
-                output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
-                output.counts.revisions += transition.kind == "revised"
+                revised = transition.kind == "revised"
+                place = (index, watched.row(asset), transition.window.end // rules.grid.period - 1)
+                sensors = watched.sensing.said(None if revised else faulty.get(place))
+                told = Told(*partition.where, asset, rules.detector, limit, transition, sensors)
+                output.transitions.append(told)
+                output.counts.revisions += revised
             if low < high:  # with the limits that the alarms went by
                 names = watched.names_of(mine.row)
-                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
+                output.scores += [(partition.where, each) for each in serving.tell(names, window_end, mine)]
                 drifts = watched.follow_drift(window_end, mine)
                 output.drifts += [drift_change(watched, rules, each) for each in drifts]
         output.faults += serving.take_faults()
+
+
+def _told(where: TopicPartition, watched: Watched, asset: str, limit: float, transition: Transition) -> Told:
+    """A decision of a person or a timer, with the sensors that are faulty now."""
+    sensors = watched.sensing.faults(watched.row(asset))
+    return Told(*where, asset, watched.rules.detector, limit, transition, sensors)
 
 
 def drift_change(watched: Watched, rules: Watching, change: Change) -> DriftChange:
@@ -345,14 +410,36 @@ def score_windows(
     row: Ints,
     bucket: Ints,
     windows: Floats,
+    judged: list[Judged] | None = None,
+    profile: Callable[[Ints, Ints], Ints | None] = lambda partition, row: None,
 ) -> None:
-    """Score a batch of windows (B, W, C), less those with too little observed, and add them to `scored`."""
-    enough = observed_share(windows) >= serving.watch.metadata.min_observed
+    """Score a batch of windows (B, W, C), less those with too little observed, and add them to `scored`.
+
+    Values of faulty sensors are hidden first; what windows say of sensors goes to `judged`. `profile` gives the
+    number of each asset's rules for that, None where they are the same for all.
+    """
+    said = serving.profiles.judge(profile(partition, row), windows)
+    enough = said.enough
+    if judged is not None:
+        judged.append(Judged(partition, row, bucket, said.together(windows.shape[2])))
     counts.windows += len(windows)
     if not enough.all():
         counts.windows_not_scored += len(windows) - int(enough.sum())
         partition, row, bucket, windows = partition[enough], row[enough], bucket[enough], windows[enough]
     scored.append(serving.score(partition, row, bucket, windows))
+
+
+def _profile_of(
+    serving: Serving, number: int, partitions: Sequence[PartitionState], partition: Ints, row: Ints
+) -> Ints | None:
+    """Numbers (B,) of the rules for sensors of these assets, None where all have the same."""
+    if len(serving.profiles.rules) == 1:
+        return None
+    found = np.empty_like(row)
+    for each in np.unique(partition).tolist():
+        mine = partition == each
+        found[mine] = partitions[each].detectors[number].sensing.profile[row[mine]]
+    return found
 
 
 def _grid(metadata: ModelMetadata, *limits_s: float) -> Grid:

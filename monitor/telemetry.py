@@ -83,6 +83,9 @@ class Metrics:
             registry=r,
         )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
+        self.sensors = Counter(
+            "tocsin_sensor_events", "Verdicts on sensors that changed, by the new one", ["verdict"], registry=r
+        )
         self.revisions = Counter("tocsin_revisions", "Incidents revised by late readings", registry=r)
         self.commands = Counter(
             "tocsin_commands", "Commands of people, by outcome: obeyed, rejected, unreadable", ["outcome"], registry=r

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,14 @@ from monitor.lines import resized
 from monitor.modelfile import Channel
 from monitor.placed import IdleClose, Readings
 from monitor.recorded import Moment, keep
-from monitor.revisions import Late, Rescore, Reset, Revisions, in_order, limited
+from monitor.revisions import Late, Reset, Revisions, in_order, limited
 from monitor.scored import ScoredWindows
+from monitor.sensing import Judged, Sensing, SensorChange
 from monitor.state import Close, StateEntry, StateKey
 from monitor.suppression import Rule, first_holding
 from monitor.windows import WindowStore
 
+RescoreOf = Callable[..., ScoredWindows]  # as Rescore, by `profile`, the number of the rules for an asset's sensors
 MOST_LATENT = 128  # numbers of a latent vector that are told of an incident; a longer one is not
 
 
@@ -49,6 +52,8 @@ class Watching:
     weight: Callable[[str], float] = lambda asset: 1.0
     suppressions: tuple[Rule, ...] = ()
     longest_shelving_s: float = 86_400.0
+    fault_after: int = 1
+    profile: Callable[[str], int] = lambda asset: 0  # number of the rules for an asset's sensors
 
     @property
     def revised_buckets(self) -> int:
@@ -65,6 +70,7 @@ class Watched:
     store: WindowStore
     assets: AssetTable
     drifts: Drifts
+    sensing: Sensing
     row_of: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # by asset code, -1: no row yet
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
@@ -148,6 +154,7 @@ class Watched:
         if row >= len(self.restless):
             self.restless, self.muted = resized(self.restless, 2 * row + 8, 0), resized(self.muted, 2 * row + 8, 0)
         entry = self.known.pop(self.names[row], None)
+        self.sensing.add(row, self.rules.profile(self.names[row]), entry.sensors if entry else None)
         if entry is not None:
             self.keep_alarm(row, limited(entry.alarm, self.rules.policy.revision_bound))
             self.closes[row] = list(entry.closes)
@@ -159,7 +166,7 @@ class Watched:
         self,
         ends: Ints,
         scored: ScoredWindows,
-        rescore: Rescore,
+        rescore: RescoreOf,
         versions: tuple[str, str],
         policies: tuple[Policy, Policy],
     ) -> list[tuple[str, float, Transition]]:
@@ -244,8 +251,16 @@ class Watched:
             scored.row, ends, scored.score, scored.p_value, clear_p, scored.outside, scored.open
         )
 
+    def step_sensors(self, judged: Judged) -> list[tuple[str, SensorChange]]:
+        """What changes of the assets' sensors with closed windows, in time order for each row."""
+        grid = self.rules.grid
+        ends, reach = grid.window_end(judged.bucket), grid.stride * grid.period
+        told = self.sensing.update(judged.row, ends, judged.codes, reach)
+        self.changed |= self.sensing.take_changed()
+        return [(self.names[row], change) for row, change in told]
+
     def _revise(
-        self, late: Late | Reset, rescore: Rescore, versions: tuple[str, str]
+        self, late: Late | Reset, rescore: RescoreOf, versions: tuple[str, str]
     ) -> list[tuple[str, Transition]]:
         """What late readings of one message, or a reset, change of an asset's incidents."""
         before, told = self.alarms.get(late.row, AlarmState()), list[Transition]()
@@ -255,13 +270,18 @@ class Watched:
             self.revisions.forget([late])
             after = limited(before, 0)
         else:
-            after, told = self.revisions.revise(late, before, rescore, versions)
+            profile = int(self.sensing.profile[late.row])
+            after, told = self.revisions.revise(late, before, partial(rescore, profile=profile), versions)
         if after != before:
             self.keep_alarm(late.row, after)
             self.changed.add(late.row)
         return [(self.names[late.row], transition) for transition in told]
 
     # ------------------------------------------------------------------------------- people and their timers
+
+    def row(self, asset: str) -> int:
+        """Row of an asset that has one."""
+        return int(self.row_of[self.assets.codes[asset]])
 
     def has_seen(self, asset: str) -> bool:
         """Whether an asset was seen here, now or before a restart."""
@@ -330,7 +350,7 @@ class Watched:
         for row in sorted(self.changed):
             key = StateKey(topic, self.names[row], self.rules.detector)
             alarm, closes = self.alarms.get(row, AlarmState()), tuple(self.closes.get(row, ()))
-            yield key, StateEntry(1, alarm, closes, topic_id)
+            yield key, StateEntry(1, alarm, closes, topic_id, self.sensing.states.get(row))
         self.kept |= self.changed
         self.changed.clear()
 
@@ -347,7 +367,8 @@ def watched(rules: Watching, assets: AssetTable) -> Watched:
     """A detector that has seen no asset yet; `assets` gives them their codes."""
     store = WindowStore(rules.grid, len(rules.channels))
     revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
-    return Watched(rules, store, assets, Drifts(rules.drift), revisions=revisions)
+    sensing = Sensing(tuple(channel.name for channel in rules.channels), rules.fault_after)
+    return Watched(rules, store, assets, Drifts(rules.drift), sensing, revisions=revisions)
 
 
 def nothing(detector: Watched) -> Readings:

@@ -16,6 +16,7 @@ from monitor.admin import Retention, plan_topics
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
 from monitor.schemas import schemas
+from monitor.sensor_settings import SensorChannel, Sensors
 from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
 from monitor.telemetry import EVENTS, metric_table
 from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
@@ -32,6 +33,8 @@ TABLES = {
     "[[assets]]": Asset,
     "[alarms]": Alarms,
     "[[suppressions]]": Suppression,
+    "[sensors]": Sensors,
+    "[[channels]]": SensorChannel,
 }
 TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
