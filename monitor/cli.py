@@ -1,5 +1,6 @@
 """The `tocsin` command. What a command needs is imported by it, so that help is instant."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -173,6 +174,50 @@ def simulate(
     with _progress("simulating", total) as advance:
         written = write_recording(out, _counted(parts, advance))
     typer.echo(f"{out}: {written} readings of {plant.assets} pumps, {len(fault_schedule(plant))} faults")
+
+
+@app.command(epilog="**Example:** `tocsin decide shelve pump-7 --for 2 --reason 'seal is being changed'`")
+def decide(
+    action: Annotated[
+        str,
+        typer.Argument(
+            help="acknowledge, shelve, unshelve, reset, label; take_out_of_service, return_to_service, accept."
+        ),
+    ],
+    asset: Annotated[str, typer.Argument(help="The asset whose alarm it is about.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    detector: Annotated[str, typer.Option(help="One of its detectors.", show_default="all")] = "",
+    reason: Annotated[str, typer.Option(help="Why; to shelve, to accept and to take out of service need it.")] = "",
+    hours: Annotated[float, typer.Option("--for", min=0.001, help="Hours for which to shelve.")] = 1.0,
+    incident: Annotated[str, typer.Option(help="The incident that is meant; a label needs it.")] = "",
+    label: Annotated[str, typer.Option(help="true or false alarm, with the action label.")] = "",
+    user: Annotated[str | None, typer.Option(help="Who decides.", show_default="this login")] = None,
+    role: Annotated[str, typer.Option(help="operator or engineer.")] = "operator",
+) -> None:
+    """Decide about an alarm, as the dashboard does, and say what became of it; exit code 1 where nothing did."""
+    import getpass
+    import uuid
+    from datetime import UTC, datetime, timedelta
+
+    from monitor.commands import decode_command
+    from monitor.config import load
+    from monitor.decide import ANSWER_WITHIN_S
+    from monitor.decide import decide as ask
+
+    now = datetime.now(UTC)
+    fields = {"action": action, "asset": asset, "detector": detector, "reason": reason, "incident_id": incident}
+    fields |= {"user": user or getpass.getuser(), "role": role, "label": label, "command_id": uuid.uuid4().hex}
+    fields["at"] = now.isoformat()
+    if action == "shelve":
+        fields["until"] = (now + timedelta(hours=hours)).isoformat()
+    answers = ask(load(config), decode_command(json.dumps(fields).encode()))
+    for answer in answers:
+        why = f": {answer.reason}" if answer.transition == "rejected" else ""
+        typer.echo(f"{answer.asset}, {answer.detector}: {answer.transition}{why}; it is {answer.state}")
+    if not answers:
+        typer.echo(f"not confirmed: no daemon that owns {asset} answered in {ANSWER_WITHIN_S:g} s", err=True)
+    if not any(answer.transition != "rejected" for answer in answers):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="**Example:** `tocsin backtest plant.parquet --model models/pump --out backtest`")

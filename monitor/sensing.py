@@ -5,7 +5,7 @@ that say nothing of a channel neither count nor interrupt. Asset verdicts stand 
 Shapes: A assets, n windows, C channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -244,7 +244,6 @@ class Sensing:
                 self.keep(row, after)
                 self.changed.add(row)
                 told += [(row, change) for change in changes]
-        self._forget(rows, ends)
         return told
 
     def _said(self, before: SensorState, codes: Codes) -> dict[str, Verdict]:
@@ -278,11 +277,9 @@ class Sensing:
             if int(ends[place]) - self.reach in self.late[int(rows[place])]:
                 codes[place, -1] = CLOCK
 
-    def _forget(self, rows: Ints, ends: Ints) -> None:
-        """Let go of late readings that a window has followed."""
-        if self.late:
-            newest = dict(zip(rows.tolist(), ends.tolist(), strict=True))
-            for row in list(self.late):
-                self.late[row] = {end for end in self.late[row] if end + self.reach > newest.get(row, end)}
-                if not self.late[row]:
-                    del self.late[row]
+    def forget_late(self, closed: Callable[[int], int]) -> None:
+        """Let go of late readings but those that came since an asset's last window: when that ended, by row."""
+        for row in list(self.late):
+            self.late[row] &= {closed(row)}
+            if not self.late[row]:
+                del self.late[row]

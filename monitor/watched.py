@@ -272,6 +272,9 @@ class Watched:
     def step_sensors(self, judged: Judged) -> list[tuple[str, SensorChange]]:
         """What changes of the assets' sensors with closed windows, in time order for each row."""
         told = self.sensing.update(judged.row, self.rules.grid.window_end(judged.bucket), judged.codes)
+        if self.sensing.late:
+            closed, period = self.store.closed, self.rules.grid.period
+            self.sensing.forget_late(lambda row: (int(closed[row]) + 1) * period)
         self.changed |= self.sensing.take_changed()
         return [(self.names[row], change) for row, change in told]
 

@@ -3,6 +3,7 @@
 python -m tests.reference
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from dashboard.cli import app as dashboard_app
 from monitor.admin import Retention, plan_topics
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
+from monitor.schemas import schemas
 from monitor.sensor_settings import SensorChannel, Sensors
-from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
+from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
 from monitor.telemetry import EVENTS, metric_table
 from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
 from training.cli import app as train_app
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
+SCHEMAS = FILE.parent / "schemas"
 TABLES = {
     "[input]": Input,
     "[delivery]": Delivery,
@@ -28,6 +31,8 @@ TABLES = {
     "[telemetry]": Telemetry,
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
+    "[alarms]": Alarms,
+    "[[suppressions]]": Suppression,
     "[sensors]": Sensors,
     "[[channels]]": SensorChannel,
 }
@@ -35,9 +40,9 @@ TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
     "readings": "readings, in any of the encodings; key: asset",
     "scores": "Arrow IPC streams, a record batch each, on their input's partition number",
-    "anomalies": "events about incidents and sensors: CloudEvents 1.0, JSON, binary content mode; key: asset",
+    "anomalies": "what happens to alarms, sensors and groups: CloudEvents 1.0, JSON, binary content mode; key: asset",
     "deadletter": "what could not be decoded: original bytes, key and headers, and why",
-    "commands": "what people decide (reserved; nothing reads it yet)",
+    "commands": "what people decide: JSON; key: asset. One partition, kept for ever: the audit trail",
     "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]",
 }
 
@@ -132,6 +137,7 @@ def page() -> str:
             settings(),
             "## Topics\n",
             topics(),
+            "[schemas/](schemas/) has a JSON Schema for each kind of message.\n",
             "## Metrics\n",
             table(["metric", "kind", "labels", "meaning"], metrics),
             "## Log events\n",
@@ -142,5 +148,13 @@ def page() -> str:
     )
 
 
+def schema_files() -> dict[Path, str]:
+    """The schemas as files."""
+    return {SCHEMAS / f"{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas().items()}
+
+
 if __name__ == "__main__":
+    SCHEMAS.mkdir(exist_ok=True)
+    for file, text in schema_files().items():
+        file.write_text(text, encoding="utf-8")
     FILE.write_text(page(), encoding="utf-8")

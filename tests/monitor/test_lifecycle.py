@@ -166,7 +166,7 @@ def test_an_alarm_that_rings_again_before_it_was_acknowledged_is_a_new_incident(
         ({"until": None}, "takes a time"),
         ({"until": to_datetime(NOW + HOUR).replace(tzinfo=None)}, "no zone"),
         ({"reason": " "}, "takes a reason"),
-        ({"role": "viewer"}, "a viewer may not"),
+        ({"role": "viewer"}, "the role viewer may not"),
         ({"incident_id": "another"}, "is over"),
     ],
 )

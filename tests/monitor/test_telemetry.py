@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import monitor
 from monitor.telemetry import EVENTS, Metrics, TelemetryServer, configure_logging, metric_table
 
-BOUNDED_LABELS = {"kind", "detector", "reason", "transition", "verdict", "partition"}
+BOUNDED_LABELS = {"kind", "detector", "reason", "transition", "outcome", "verdict", "partition"}
 SOURCES = [path.read_text() for path in Path(monitor.__file__).parent.rglob("*.py")]
 
 
