@@ -154,6 +154,7 @@ class Pipeline:
                 suppressions[number] if suppressions else (),
                 longest_shelving_s,
                 serving.watch.sensors.fault_after,
+                max(round(serving.watch.sensors.late_share * serving.watch.metadata.stride), 1),
                 serving.profiles.number,
             )
             for number, serving in enumerate(self._serving)
@@ -325,11 +326,9 @@ class Pipeline:
             close(partition, [gather.sink(number) for gather in gathers])
         for number, gather in enumerate(gathers):
             gather.flush()
-            faulty: Faulty = {}
-            if judged[number]:
-                said = Judged.joined(judged[number])
-                self._tell_sensors(number, partitions, said, output)
-                faulty = said.faulty()
+            said = Judged.joined(judged[number], len(self._watching[number].channels))
+            self._tell_sensors(number, partitions, said, output)
+            faulty = said.faulty()
             if scored[number]:
                 self._tell(number, partitions, ScoredWindows.joined(scored[number]), faulty, output)
             elif self._watching[number].policy.revision_bound:

@@ -20,7 +20,7 @@ from monitor.lifecycle import accept, expire, follow, obey, reject
 from monitor.lift import Lifts
 from monitor.lines import resized
 from monitor.modelfile import Channel
-from monitor.placed import IdleClose, Readings
+from monitor.placed import IdleClose, LateReadings, Readings, Silences
 from monitor.recorded import Moment, keep
 from monitor.revisions import Late, Reset, Revisions, in_order, limited
 from monitor.scored import ScoredWindows
@@ -53,6 +53,7 @@ class Watching:
     suppressions: tuple[Rule, ...] = ()
     longest_shelving_s: float = 86_400.0
     fault_after: int = 1
+    late_buckets: int = 1  # late from one window to the next, for trouble with the clock
     profile: Callable[[str], int] = lambda asset: 0  # number of the rules for an asset's sensors
 
     @property
@@ -251,11 +252,29 @@ class Watched:
             scored.row, ends, scored.score, scored.p_value, clear_p, scored.outside, scored.open
         )
 
+    def note_late(self, readings: Readings, late: LateReadings, refill: bool) -> None:
+        """Take note of late readings: many of them are trouble with an asset's clock."""
+        row, bucket = readings.row[late.place], self.rules.grid.bucket(readings.ts[late.place])
+        rows, closed, count = self.store.count_late(row, bucket, late.closed)
+        many = count >= self.rules.late_buckets
+        self.sensing.note_late(rows[many], self.rules.grid.window_end(closed[many]), refill)
+
+    def restore_late(self) -> None:
+        """Take note of what the windows that were rebuilt know of late readings."""
+        rows = np.flatnonzero(self.store.late >= self.rules.late_buckets)
+        self.sensing.note_late(rows, self.rules.grid.window_end(self.store.late_at[rows]), refill=True)
+
+    def note_silences(self, silences: Silences) -> None:
+        """Take note of assets that stream time has left behind."""
+        end = self.rules.grid.window_end
+        self.sensing.note_silences(silences.row, end(silences.bucket), end(silences.closed))
+
     def step_sensors(self, judged: Judged) -> list[tuple[str, SensorChange]]:
         """What changes of the assets' sensors with closed windows, in time order for each row."""
-        grid = self.rules.grid
-        ends, reach = grid.window_end(judged.bucket), grid.stride * grid.period
-        told = self.sensing.update(judged.row, ends, judged.codes, reach)
+        told = self.sensing.update(judged.row, self.rules.grid.window_end(judged.bucket), judged.codes)
+        if self.sensing.late:
+            closed, period = self.store.closed, self.rules.grid.period
+            self.sensing.forget_late(lambda row: (int(closed[row]) + 1) * period)
         self.changed |= self.sensing.take_changed()
         return [(self.names[row], change) for row, change in told]
 
@@ -367,7 +386,10 @@ def watched(rules: Watching, assets: AssetTable) -> Watched:
     """A detector that has seen no asset yet; `assets` gives them their codes."""
     store = WindowStore(rules.grid, len(rules.channels))
     revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
-    sensing = Sensing(tuple(channel.name for channel in rules.channels), rules.fault_after)
+    grid = rules.grid
+    reach = grid.stride * grid.period
+    names = tuple(channel.name for channel in rules.channels)
+    sensing = Sensing(names, rules.fault_after, reach, grid.idle_limit)
     return Watched(rules, store, assets, Drifts(rules.drift), sensing, revisions=revisions)
 
 

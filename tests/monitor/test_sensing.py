@@ -91,6 +91,62 @@ def test_an_asset_of_which_too_little_is_left_says_so_and_is_not_scored():
     assert told(output)[-2:] == [("pump-1", "a", "ok", "dropping_out"), ("pump-1", "", "ok", "too_little")]
 
 
+def test_an_asset_that_sends_nothing_is_stale_by_stream_time_and_well_with_its_next_windows():
+    made = started(assembly())
+    feed(made, readings(20))
+    output, _ = feed(made, readings(40, 20, asset="pump-2"), 20)
+    (stale,) = output.sensor_events
+    assert told(output) == [("pump-1", "", "stale", "ok")]
+    assert T0 + 19 <= stale.change.since / 1e9 <= T0 + 22
+    output, _ = feed(made, readings(40, 60, asset="pump-2"), 60)
+    assert told(output) == []  # it is told once
+    output, _ = feed(made, readings(20, 100), 100)
+    assert told(output) == [("pump-1", "", "ok", "stale")]
+
+
+def test_a_partition_that_is_silent_as_a_whole_makes_no_asset_stale_but_what_does_not_come_back_is():
+    made = started(assembly())
+    feed(made, [each for pair in zip(readings(20), readings(20, asset="pump-2"), strict=True) for each in pair])
+    assert told(made.pipeline.close_silent([WHERE])) == []
+    output, _ = feed(made, readings(20, 300, asset="pump-2"), 40)
+    assert {(asset, verdict) for asset, _, verdict, _ in told(output)} >= {("pump-1", "stale")}
+
+
+def test_a_clock_that_jumps_back_is_told_instead_of_silence():
+    made = started(assembly())
+    feed(made, readings(60) + readings(20, 20, asset="pump-2"))
+    again = [
+        each for s in range(60, 100) for each in (wide("pump-1", s - 45, 0.1, 0.1), wide("pump-2", s, s % 3, s % 5))
+    ]
+    output, _ = feed(made, again, 80)
+    assert [(asset, verdict) for asset, _, verdict, _ in told(output)] == [("pump-1", "clock")]
+
+
+def test_an_asset_whose_readings_come_late_in_masses_has_trouble_with_its_clock():
+    made = started(assembly())
+    both = [
+        each for s in range(30, 60) for each in (wide("pump-1", s, 0.1 * (s % 7), 0.3), wide("pump-1", s - 9, 1, 1))
+    ]
+    output, _ = feed(made, readings(30) + both + readings(30, 60))
+    changes = [each.change for each in output.sensor_events if not each.change.channel]
+    assert [(each.verdict, each.previous) for each in changes] == [("clock", "ok"), ("ok", "clock")]
+    assert output.counts.late == 30
+
+
+def test_one_late_reading_is_no_trouble():
+    made = started(assembly())
+    output, _ = feed(made, [*readings(30), wide("pump-1", 20, 1, 1), *readings(30, 30)])
+    assert (output.counts.late, told(output)) == (1, [])
+
+
+def test_silence_that_turns_out_to_be_a_wrong_clock_is_told_as_that():
+    made = started(assembly())
+    output, _ = feed(made, readings(20) + readings(60, 20, asset="pump-2"))
+    assert told(output) == [("pump-1", "", "stale", "ok")]
+    output, _ = feed(made, readings(6, 2), 80)
+    assert told(output) == [("pump-1", "", "clock", "stale")]
+
+
 def test_an_event_is_a_message_that_can_be_read_back():
     config = configuration(assets=[{"match": "pump-*", "labels": {"line": "2"}}])
     output, _ = feed(started(assembly(config)), readings(20) + readings(40, 20, a=lambda s: 0.3))
