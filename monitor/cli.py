@@ -47,6 +47,26 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     serve(load(config))
 
 
+@app.command(epilog="**Example:** `tocsin notify --config tocsin.toml`")
+def notify(
+    config: ConfigFile = DEFAULT_CONFIG,
+    test: Annotated[
+        str | None, typer.Option(metavar="ENDPOINT", help="Send one notification there, end it at once, and leave.")
+    ] = None,
+) -> None:
+    """Tell people of incidents: group, notify, keep the figures, until SIGTERM or Ctrl-C. The log is JSON."""
+    from monitor.config import load
+    from monitor.notify.service import notify as run_notify
+    from monitor.notify.service import rehearsed
+
+    loaded = load(config)
+    if test is None:
+        run_notify(loaded)
+        return
+    for kind in rehearsed(loaded, test):
+        typer.echo(f"{test}: {kind} was taken")
+
+
 @app.command(epilog="**Example:** `tocsin check --config tocsin.toml`")
 def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Look at configuration, models and broker; one verdict a line, exit code 1 if any is bad."""

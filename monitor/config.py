@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from monitor.errors import InvalidConfiguration
+from monitor.notify.settings import checked
 from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
 
 __all__ = [
@@ -87,8 +88,8 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
     delivery = config.delivery
     if delivery.snapshots is not None:
         delivery = msgspec.structs.replace(delivery, snapshots=str(base / delivery.snapshots))
-    kafka = resolve_secrets(config.kafka, base)
-    return msgspec.structs.replace(config, kafka=kafka, delivery=delivery, detectors=detectors)
+    kafka, notify = resolve_secrets(config.kafka, base), checked(config.notify, base)
+    return msgspec.structs.replace(config, kafka=kafka, notify=notify, delivery=delivery, detectors=detectors)
 
 
 def _check_suppression(rule: Suppression, detectors: list[str]) -> None:
@@ -113,6 +114,11 @@ def _check_suppression(rule: Suppression, detectors: list[str]) -> None:
 def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:
     """Replace {env = "NAME"} and {file = "PATH"} by what they point to, so that no secret stands in the file."""
     return _secrets("kafka", table, base)
+
+
+def secret(path: str, value: Any) -> Any:
+    """What a setting points to, if it is {env = "NAME"} or {file = "PATH"}, else the setting itself."""
+    return _secret(path, value, Path())
 
 
 def _secrets(path: str, table: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
 from monitor.commands import Command
 from monitor.drift import KINDS, Change, Kind
-from monitor.events import to_datetime
+from monitor.events import SensorFault, to_datetime
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
@@ -25,7 +25,7 @@ from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
 from monitor.scored import ScoredWindows
 from monitor.scoring import Floats
-from monitor.sensing import Judged, SensorChange
+from monitor.sensing import Faulty, Judged, SensorChange
 from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
 from monitor.suppression import Rule
@@ -38,7 +38,7 @@ TopicPartition = tuple[str, int]
 
 @dataclass(slots=True)
 class Told:
-    """A transition with where it happened, and the score that was the limit in force."""
+    """A transition with where it happened, the score that was the limit in force, and the sensors that are faulty."""
 
     topic: str
     partition: int
@@ -46,6 +46,7 @@ class Told:
     detector: str
     limit: float
     transition: Transition
+    sensors: tuple[SensorFault, ...] = ()
 
 
 class DriftChange(Struct, frozen=True):
@@ -243,7 +244,7 @@ class Pipeline:
             if detector not in (None, watched.rules.detector):
                 continue
             if (done := watched.accept(asset, at)) is not None:
-                output.transitions.append(Told(*where, asset, watched.rules.detector, *done))
+                output.transitions.append(_told(where, watched, asset, *done))
         output.state += [(where, key, entry) for key, entry in partition.changed_state()]
         output.positions[where] = partition.position()
         return output
@@ -264,7 +265,7 @@ class Pipeline:
         output = Output()
         for watched, limit, told, make_so in obeyed or tried[:1]:
             make_so()
-            output.transitions.append(Told(*where, command.asset, watched.rules.detector, limit, told))
+            output.transitions.append(_told(where, watched, command.asset, limit, told))
         return self._decided(output, [where])
 
     def refuse(self, where: TopicPartition, asset: str, why: str, decision: Decision) -> Output:
@@ -272,7 +273,7 @@ class Pipeline:
         output = Output()
         for watched, version in self._that_saw(where, asset)[:1]:
             told = watched.refuse(asset, why, decision, version)
-            output.transitions.append(Told(*where, asset, watched.rules.detector, *told))
+            output.transitions.append(_told(where, watched, asset, *told))
         return self._decided(output, [where])
 
     def _that_saw(self, where: TopicPartition, asset: str) -> list[tuple[Watched, str]]:
@@ -288,7 +289,7 @@ class Pipeline:
                 continue
             for number, watched in enumerate(partition.detectors):
                 for asset, limit, told in watched.expire(now, self._serving[number].versions()[0]):
-                    output.transitions.append(Told(*where, asset, watched.rules.detector, limit, told))
+                    output.transitions.append(_told(where, watched, asset, limit, told))
                     touched.append(where)
         return self._decided(output, touched)
 
@@ -325,13 +326,13 @@ class Pipeline:
             close(partition, [gather.sink(number) for gather in gathers])
         for number, gather in enumerate(gathers):
             gather.flush()
-            self._tell_sensors(
-                number, partitions, Judged.joined(judged[number], len(self._watching[number].channels)), output
-            )
+            said = Judged.joined(judged[number], len(self._watching[number].channels))
+            self._tell_sensors(number, partitions, said, output)
+            faulty = said.faulty()
             if scored[number]:
-                self._tell(number, partitions, ScoredWindows.joined(scored[number]), output)
+                self._tell(number, partitions, ScoredWindows.joined(scored[number]), faulty, output)
             elif self._watching[number].policy.revision_bound:
-                self._tell(number, partitions, self._serving[number].none(), output)
+                self._tell(number, partitions, self._serving[number].none(), faulty, output)
         for partition in partitions:
             partition.tidy()
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
@@ -351,27 +352,44 @@ class Pipeline:
                 told = SensorTold(*partition.where, asset, detector, version, change, detail)
                 output.sensor_events.append(told)
 
-    def _tell(self, number: int, partitions: list[PartitionState], scored: ScoredWindows, output: Output) -> None:
+    def _tell(
+        self,
+        number: int,
+        partitions: list[PartitionState],
+        scored: ScoredWindows,
+        faulty: Faulty,
+        output: Output,
+    ) -> None:
         """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
         serving, rules = self._serving[number], self._watching[number]
         output.counts.windows_over_limit += int(scored.over.sum())
         versions, policies = serving.versions(), serving.policies()
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
-        for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
+        for index, (partition, low, high) in enumerate(zip(partitions, bounds[:-1], bounds[1:], strict=True)):
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
             watched = partition.detectors[number]
             for asset, limit, transition in watched.step_alarms(
                 window_end, mine, serving.rescore, versions, policies
             ):
-                output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
-                output.counts.revisions += transition.kind == "revised"
+                revised = transition.kind == "revised"
+                place = (index, watched.row(asset), transition.window.end // rules.grid.period - 1)
+                sensors = watched.sensing.said(None if revised else faulty.get(place))
+                told = Told(*partition.where, asset, rules.detector, limit, transition, sensors)
+                output.transitions.append(told)
+                output.counts.revisions += revised
             if low < high:  # with the limits that the alarms went by
                 names = watched.names_of(mine.row)
-                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
+                output.scores += [(partition.where, each) for each in serving.tell(names, window_end, mine)]
                 drifts = watched.follow_drift(window_end, mine)
                 output.drifts += [drift_change(watched, rules, each) for each in drifts]
         output.faults += serving.take_faults()
+
+
+def _told(where: TopicPartition, watched: Watched, asset: str, limit: float, transition: Transition) -> Told:
+    """A decision of a person or a timer, with the sensors that are faulty now."""
+    sensors = watched.sensing.faults(watched.row(asset))
+    return Told(*where, asset, watched.rules.detector, limit, transition, sensors)
 
 
 def drift_change(watched: Watched, rules: Watching, change: Change) -> DriftChange:

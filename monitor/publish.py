@@ -183,5 +183,6 @@ def incident_event(told: Told, facts: Asset, detector: Detector | None = None) -
         decided=to_datetime(decision.at) if decision else None,
         until=to_datetime(transition.until) if transition.until else None,
         label=transition.label,
+        sensors=told.sensors,
         latent=incident.latent if incident else (),
     )

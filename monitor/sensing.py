@@ -111,6 +111,9 @@ def _counted(before: Standing, verdict: Verdict, begin: int) -> Standing:
     return replace(before, coming=verdict, run=before.run + 1 if goes_on else 1, first=first)
 
 
+Faulty = dict[tuple[int, int, int], Codes]
+
+
 @dataclass(slots=True)
 class Judged:
     """What closed windows (n,) say, scored or not, with where they come from: codes (n, C + 1), the asset's last."""
@@ -123,6 +126,12 @@ class Judged:
     def part(self, which: slice) -> "Judged":
         """Some of the windows."""
         return Judged(self.partition[which], self.row[which], self.bucket[which], self.codes[which])
+
+    def faulty(self) -> "Faulty":
+        """What windows that say a fault say, by partition, row and bucket."""
+        some = np.flatnonzero((self.codes > OK).any(axis=1))
+        keys = zip(self.partition[some].tolist(), self.row[some].tolist(), self.bucket[some].tolist(), strict=True)
+        return dict(zip(keys, self.codes[some], strict=True))
 
     @classmethod
     def joined(cls, parts: Sequence["Judged"], channels: int) -> "Judged":
@@ -187,6 +196,16 @@ class Sensing:
         """Rows whose state changed since the last call."""
         changed, self.changed = self.changed, set()
         return changed
+
+    def said(self, codes: Codes | None) -> tuple[SensorFault, ...]:
+        """The faults that one window's codes (C + 1,) tell."""
+        if codes is None:
+            return ()
+        return tuple(
+            SensorFault(VERDICTS[code], name)
+            for name, code in zip(self.names, codes.tolist(), strict=True)
+            if code > OK
+        )
 
     def faults(self, row: int) -> tuple[SensorFault, ...]:
         """The faults that stand on an asset."""

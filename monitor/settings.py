@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from monitor.notify.settings import Notify
 from monitor.sensor_settings import SensorChannel, Sensors
 from monitor.topics import Topics
 
@@ -281,3 +282,4 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     suppressions: tuple[Suppression, ...] = ()
     sensors: Sensors = Sensors()
     channels: tuple[SensorChannel, ...] = ()
+    notify: Notify = Notify()

@@ -117,10 +117,10 @@ class Metrics:
         )  # fmt: skip
 
 
-def metric_table() -> list[tuple[str, str, str, str]]:
-    """Name, kind, labels and meaning of every metric, for the documentation."""
+def metric_table(metrics: object | None = None) -> list[tuple[str, str, str, str]]:
+    """Name, kind, labels and meaning of every metric, by default of the daemon, for the documentation."""
     rows = []
-    for metric in vars(Metrics()).values():
+    for metric in vars(metrics or Metrics()).values():
         if not isinstance(metric, Counter | Gauge | Histogram):
             continue
         name = metric._name + ("_total" if isinstance(metric, Counter) else "")

@@ -298,6 +298,10 @@ class Watched:
 
     # ------------------------------------------------------------------------------- people and their timers
 
+    def row(self, asset: str) -> int:
+        """Row of an asset that has one."""
+        return int(self.row_of[self.assets.codes[asset]])
+
     def has_seen(self, asset: str) -> bool:
         """Whether an asset was seen here, now or before a restart."""
         if asset in self.known:

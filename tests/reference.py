@@ -13,8 +13,13 @@ import typer.main
 
 from dashboard.cli import app as dashboard_app
 from monitor.admin import Retention, plan_topics
+from monitor.annunciations import Norms
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
+from monitor.grouping import Rules
+from monitor.notify.settings import Endpoint, Notify
+from monitor.notify.telemetry import EVENTS as NOTIFY_EVENTS
+from monitor.notify.telemetry import Metrics as NotifyMetrics
 from monitor.schemas import schemas
 from monitor.sensor_settings import SensorChannel, Sensors
 from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
@@ -35,7 +40,12 @@ TABLES = {
     "[[suppressions]]": Suppression,
     "[sensors]": Sensors,
     "[[channels]]": SensorChannel,
+    "[notify]": Notify,
+    "[notify.figures]": Norms,
+    "[notify.grouping]": Rules,
+    "[[notify.endpoints]]": Endpoint,
 }
+TABLES_WITHIN = ("figures", "grouping", "endpoints")  # of `[notify]`, each a table of its own
 TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
     "readings": "readings, in any of the encodings; key: asset",
@@ -43,7 +53,8 @@ TOPIC_CONTENT = {
     "anomalies": "what happens to alarms, sensors and groups: CloudEvents 1.0, JSON, binary content mode; key: asset",
     "deadletter": "what could not be decoded: original bytes, key and headers, and why",
     "commands": "what people decide: JSON; key: asset. One partition, kept for ever: the audit trail",
-    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]",
+    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]; on "
+    'partition 0 also what `tocsin notify` keeps; key: ["tocsin.notify", group, part]',
 }
 
 
@@ -100,7 +111,8 @@ def settings() -> str:
     ]
     for title, struct in TABLES.items():
         text = (struct.__doc__ or "").splitlines()[0]
-        rows = [[f"`{f.name}`", *described(f)] for f in msgspec.structs.fields(struct)]
+        fields = [f for f in msgspec.structs.fields(struct) if struct is not Notify or f.name not in TABLES_WITHIN]
+        rows = [[f"`{f.name}`", *described(f)] for f in fields]
         parts.append(f"### `{title}`\n\n{text}\n\n{table(['setting', 'meaning', 'default'], rows)}")
     return "\n".join(parts)
 
@@ -126,7 +138,9 @@ def topics() -> str:
 
 
 def page() -> str:
-    metrics = [[f"`{name}`", kind, labels, text] for name, kind, labels, text in metric_table()]
+    known = [*metric_table(), *metric_table(NotifyMetrics())]
+    metrics = [[f"`{name}`", kind, labels, text] for name, kind, labels, text in known]
+    events = EVENTS | NOTIFY_EVENTS
     return "\n".join(
         [
             "# Reference\n",
@@ -141,7 +155,7 @@ def page() -> str:
             "## Metrics\n",
             table(["metric", "kind", "labels", "meaning"], metrics),
             "## Log events\n",
-            table(["event", "meaning"], [[f"`{name}`", text] for name, text in EVENTS.items()]),
+            table(["event", "meaning"], [[f"`{name}`", text] for name, text in events.items()]),
             "## Reasons of dead letters\n",
             table(["reason", "meaning"], [[f"`{name}`", text] for name, text in REASONS.items()]),
         ]

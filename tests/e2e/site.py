@@ -100,11 +100,11 @@ def readings(seconds: int = 300, pumps: int = 5, first_s: int = 0, seed: int = 7
 
 
 class DaemonProcess:
-    """`tocsin run` as a process of its own, with its log."""
+    """`tocsin run`, or another command that runs for long, as a process of its own, with its log."""
 
-    def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, config: Path, log: Path, environment: dict[str, str], name: str = "run") -> None:
         self._log = log
-        command = [sys.executable, "-m", "monitor.cli", "run", "--config", str(config)]
+        command = [sys.executable, "-m", "monitor.cli", name, "--config", str(config)]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | environment

@@ -10,7 +10,7 @@ from monitor.assembly import assemble
 from monitor.config import parse
 from monitor.daemon import REST_AFTER, Clock, Daemon
 from monitor.errors import RetriableError
-from monitor.events import decode_event
+from monitor.events import IncidentEvent, decode_message
 from monitor.takeover import LOOK_EVERY_S, LOOK_SOON_S
 from monitor.telemetry import RECOVERIES, Metrics, configure_logging
 from monitor.transport import Outgoing
@@ -96,7 +96,8 @@ class Plant:
 
     def events(self):
         """Incident events, in the order of telling."""
-        return [decode_event(record.value) for record in self.broker.read("tocsin.anomalies")]
+        told = [decode_message(record.headers, record.value) for record in self.broker.read("tocsin.anomalies")]
+        return [event for event in told if isinstance(event, IncidentEvent)]
 
     def dead(self):
         """Dead letters as readings."""
