@@ -5,7 +5,7 @@ C channels.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -61,11 +61,15 @@ class SensorRules:
     stuck_low: Floats
     stuck_high: Floats
     units: tuple[str, ...]
+    ranged: bool = field(init=False)  # whether a channel has a physical range
+    any_may_be_flat: bool = field(init=False)
+    all_may_be_flat: bool = field(init=False)
 
-    @property
-    def ranged(self) -> bool:
-        """Whether a channel has a physical range."""
-        return bool((self.low > -np.inf).any() or (self.high < np.inf).any())
+    def __post_init__(self) -> None:
+        ranged = bool((self.low > -np.inf).any() or (self.high < np.inf).any())
+        object.__setattr__(self, "ranged", ranged)
+        object.__setattr__(self, "any_may_be_flat", bool(self.flat_rows.any()))
+        object.__setattr__(self, "all_may_be_flat", bool(self.flat_rows.all()))
 
 
 def sensor_rules(metadata: ModelMetadata, settings: Sensors, entries: Sequence[SensorChannel] = ()) -> SensorRules:

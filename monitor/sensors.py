@@ -12,6 +12,7 @@ is at the window's end; hidden are all values of the window that are not to be b
 Shapes as in `monitor.windows`; k windows or columns of some that need a closer look.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,45 +108,62 @@ def judge(rules: SensorRules, windows: Floats) -> Verdicts:
     """Verdicts of windows (B, W, C), in which all that is not to be believed becomes NaN where the rules say so."""
     count, length, channels = windows.shape
     flat = windows.reshape(count, length * channels)
-    gaps = np.flatnonzero(np.isnan(flat @ np.ones(length * channels, np.float32)))
-    codes = np.zeros((count, channels), np.int8)
-    share = np.ones(count)
-    if len(gaps):
-        codes[gaps], share[gaps] = _missing(rules, windows[gaps])
-    hidden: list[tuple[Ints, Bools]] = []  # windows (k,) and what is hidden of them (k, W, C)
+    gaps = np.flatnonzero(np.isnan(flat @ _ones(length * channels)))
     columns = _constant(rules, windows, bool(len(gaps)))
+    beyond = _beyond(rules, windows) if rules.ranged else None
+    share = np.ones(count)
+    if not len(gaps) and columns is None and beyond is None:  # nearly always
+        return Verdicts(None, np.zeros(count, np.int8), share >= rules.min_observed)
+    codes = np.zeros((count, channels), np.int8)
+    if len(gaps):
+        codes[gaps], share[gaps] = _missing(rules, windows if len(gaps) == count else windows[gaps])
+    hidden: list[tuple[Ints, Bools]] = []  # windows (k,) and what is hidden of them (k, W, C)
     if columns is not None:
         window, channel, stretch, stuck = columns
         now = stretch[:, -1]
         codes[window[now], channel[now]] = np.where(stuck[now], STUCK, FLAT)
-        some, place = np.unique(window, return_inverse=True)
-        hide = np.zeros((len(some), length, channels), np.bool_)
-        hide[place, :, channel] = stretch[:, :-1]
+        hidden.append(_in_windows(window, channel, stretch[:, :-1], channels))
+    if beyond is not None:
+        some, hide = beyond
+        newest = ~np.isnan(windows[some, -rules.stride :])
+        lasting = 2 * hide[:, -rules.stride :].sum(axis=1) >= np.maximum(newest.sum(axis=1), 1)
+        codes[some] = np.where(lasting, OUT_OF_RANGE, codes[some])
         hidden.append((some, hide))
-    if rules.ranged:
-        beyond = (flat < np.tile(rules.low, length)) | (flat > np.tile(rules.high, length))
-        some = np.flatnonzero(beyond.any(axis=1))
-        if len(some):
-            hide = beyond[some].reshape(len(some), length, channels)
-            newest = ~np.isnan(windows[some, -rules.stride :])
-            lasting = 2 * hide[:, -rules.stride :].sum(axis=1) >= np.maximum(newest.sum(axis=1), 1)
-            codes[some] = np.where(lasting, OUT_OF_RANGE, codes[some])
-            hidden.append((some, hide))
     lossy, channel = np.nonzero(codes == DROPPING_OUT)
     if len(lossy):
-        some, place = np.unique(lossy, return_inverse=True)
-        hide = np.zeros((len(some), length, channels), np.bool_)
-        hide[place, :, channel] = True
-        hidden.append((some, hide))
-    if rules.mask:
+        hidden.append(_in_windows(lossy, channel, np.ones((len(lossy), length), np.bool_), channels))
+    if rules.mask and hidden:
         for some, hide in hidden:
             windows[some] = np.where(hide, np.nan, windows[some])
-        if hidden:
-            some = np.unique(np.concatenate([each for each, _ in hidden]))
-            share[some] = observed_share(windows[some])
+        some = np.unique(np.concatenate([each for each, _ in hidden]))
+        share[some] = observed_share(windows[some])
     enough = share >= rules.min_observed
     asset = np.where(enough, OK, np.where((codes > OK).any(axis=1), TOO_LITTLE, UNKNOWN)).astype(np.int8)
     return Verdicts(codes if codes.any() else None, asset, enough)
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(length: int) -> Floats:
+    return np.ones(length, np.float32)
+
+
+def _in_windows(window: Ints, channel: Ints, rows: Bools, channels: int) -> tuple[Ints, Bools]:
+    """Rows (k, W) of columns as windows (n,) and what of them these are (n, W, C)."""
+    some, place = np.unique(window, return_inverse=True)
+    marks = np.zeros((len(some), rows.shape[1], channels), np.bool_)
+    marks[place, :, channel] = rows
+    return some, marks
+
+
+def _beyond(rules: SensorRules, windows: Floats) -> tuple[Ints, Bools] | None:
+    """Windows (k,) with values outside the physical range, and which these are (k, W, C); None: there are none."""
+    count, length, channels = windows.shape
+    flat = windows.reshape(count, length * channels)
+    beyond = (flat < np.tile(rules.low, length)) | (flat > np.tile(rules.high, length))
+    if not beyond.any():
+        return None
+    some = np.flatnonzero(beyond.any(axis=1))
+    return some, beyond[some].reshape(len(some), length, channels)
 
 
 def _missing(rules: SensorRules, windows: Floats) -> tuple[Codes, NDArray[np.float64]]:
@@ -157,6 +175,10 @@ def _missing(rules: SensorRules, windows: Floats) -> tuple[Codes, NDArray[np.flo
     rows = (length - lost).max(axis=1)
     least = math.ceil(ROWS_AT_LEAST * length)
     near = (rows < least) | (lost > rules.missing * length).any(axis=1)
+    cells = length * channels
+    share = (cells - lost.sum(axis=1)) / cells
+    if not near.any() and not (lost == length).any():
+        return np.zeros(lost.shape, np.int8), share
     rows[near] = (~absent[near].all(axis=2)).sum(axis=1)
     told = rows >= least
     dead = (lost == length) & rules.dies & (told | (rows == 0))[:, None]  # or readings that hold nothing
@@ -165,8 +187,7 @@ def _missing(rules: SensorRules, windows: Floats) -> tuple[Codes, NDArray[np.flo
     out = (within > rules.missing * rows[:, None]) & near[:, None] & (lost < length)
     codes = np.where(out, DROPPING_OUT, np.where(lost == length, UNKNOWN, OK))
     codes = np.where(dead, DEAD, np.where(told[:, None], codes, UNKNOWN))
-    cells = length * channels
-    return codes.astype(np.int8), (cells - lost.sum(axis=1)) / cells
+    return codes.astype(np.int8), share
 
 
 def counted(marks: Bools) -> Ints:
@@ -187,7 +208,7 @@ def _constant(rules: SensorRules, windows: Floats, gaps: bool) -> tuple[Ints, In
     Their windows and channels (k,); rows in such a stretch, and at last whether the newest value is (k, W + 1);
     whether that is stuck (k,).
     """
-    if not rules.flat_rows.any() or windows.shape[1] < 2:
+    if not rules.any_may_be_flat or windows.shape[1] < 2:
         return None
     window, channel = _candidates(rules, windows, gaps)
     if not len(window):
@@ -213,13 +234,16 @@ def _candidates(rules: SensorRules, windows: Floats, gaps: bool) -> tuple[Ints, 
     sample = windows[:, :: rules.spacing].copy()
     if gaps:
         for shift in range(1, min(rules.spacing, 3)):
+            missing = np.isnan(sample)
+            if not missing.any():
+                break
             later = windows[:, shift :: rules.spacing]
-            part = sample[:, : later.shape[1]]
-            np.copyto(part, later, where=np.isnan(part))
+            np.copyto(sample[:, : later.shape[1]], later, where=missing[:, : later.shape[1]])
     sample = sample.reshape(count, -1)
     before, after = sample[:, :-channels], sample[:, channels:]
     differ = (before < after) | (before > after) if gaps else before != after
-    differ |= np.tile(rules.flat_rows == 0, differ.shape[1] // channels)
+    if not rules.all_may_be_flat:
+        differ |= np.tile(rules.flat_rows == 0, differ.shape[1] // channels)
     if differ.all():
         empty = np.empty(0, np.int64)
         return empty, empty
