@@ -67,8 +67,8 @@ def allowed(action: Action, role: Role) -> bool:
 def objection(command: Command) -> str:
     """Why a command cannot be obeyed, whatever the alarm's state; empty where nothing is wrong with it."""
     if not allowed(command.action, command.role):
-        roles = " or ".join(sorted(ALLOWED[command.action]))
-        return f"a {command.role} may not {said(command.action)}; it takes an {roles}"
+        roles = " or ".join(sorted(ALLOWED[command.action], reverse=True))
+        return f"the role {command.role} may not {said(command.action)}; it takes an {roles}"
     if command.action in NEEDS_REASON and not command.reason.strip():
         return f"to {said(command.action)} takes a reason"
     if command.action == "shelve" and command.until is None:
@@ -98,4 +98,15 @@ def decode_command(body: bytes) -> Command:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidCommand(str(error)) from None
+        raise InvalidCommand(str(error), **_addressed(body)) from None
+
+
+def _addressed(body: bytes) -> dict[str, str]:
+    """What can be read of a command that is none, to answer it."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return {}
+    known = found if isinstance(found, dict) else {}
+    named = {name: known.get(name) for name in ("command_id", "asset", "user")}
+    return {name: value[:256] for name, value in named.items() if isinstance(value, str)}

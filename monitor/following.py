@@ -15,7 +15,7 @@ from monitor.assembly import Assembly, model_of, watch
 from monitor.config import Config, Detector
 from monitor.errors import TocsinError
 from monitor.modelfile import CURRENT, resolve_model
-from monitor.pipeline import Output
+from monitor.output import Output
 from monitor.scoring import Model, digest_of
 from monitor.serving import ModelFault, Watch
 from monitor.telemetry import Metrics
@@ -114,7 +114,7 @@ class Following:
         self._passed.put((each, candidate))
 
     def _watch(self, each: _Followed, model: Model) -> Watch:
-        return watch(each.detector, model, self._config.scoring.max_batch)
+        return watch(self._config, each.detector, model, self._config.scoring.max_batch)
 
     def _refuse(self, each: _Followed, error: Exception) -> None:
         serves = self._serves[each.detector.name].metadata.version

@@ -43,6 +43,7 @@ class PartitionState:
         self._committed = position
         self._next = position.low
         self._entries = position.entries
+        self.cmd = position.cmd  # next offset of the commands' topic, None: not known yet
         self._stream = LOWEST
         self.detectors = [watched(rules, assets) for rules in watching]
         recorded = []
@@ -56,6 +57,8 @@ class PartitionState:
         self._recorded = RecordedCloses(recorded)
         if rebuilt is not None:
             self._take_over(rebuilt)
+        for detector in self.detectors:
+            detector.restore_shelved()
         if self.caught_up:
             self._restore_stream()
         self._repeat_closes((self._next, -1), [None] * len(self.detectors))
@@ -76,7 +79,7 @@ class PartitionState:
             return self._committed
         low = min((detector.low_offset() for detector in self.detectors), default=HIGHEST)
         stream = None if self._stream == LOWEST else self._stream
-        return Position(self._next, min(low, self._next), stream, self._committed.topic_id, self._entries)
+        return Position(self._next, min(low, self._next), stream, self._committed.topic_id, self._entries, self.cmd)
 
     # -------------------------------------------------------------------------------------------- readings
 
@@ -107,6 +110,7 @@ class PartitionState:
             kept = np.flatnonzero(codes >= 0)  # others are beyond the limit of assets
             detector.rows(codes[kept])
             detector.store.restore(arrays if len(kept) == len(codes) else {k: v[kept] for k, v in arrays.items()})
+            detector.restore_late()
         self._recorded.take((rebuilt.offset - 1, END_OF_MESSAGE))
 
     def close_all(self, sinks: Sequence[Sink]) -> None:
@@ -177,6 +181,9 @@ class PartitionState:
             out.late += 0 if refill else len(placed.late.place)
             if detector.revisions and readings:
                 detector.revisions.read(readings, placed.late, refill)
+            if readings and len(placed.late.place):
+                detector.note_late(readings, placed.late, refill)
+            detector.note_silences(placed.silences)
             out.resets += len(placed.resets)
             grid = detector.rules.grid
             detector.record(placed.idle, left_behind(part, after, grid.idle_limit))

@@ -3,20 +3,26 @@
 Shapes as in `monitor.windows`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.alarms import Policy, policy
-from monitor.arrays import Ints
+from monitor.arrays import Bools, Ints
 from monitor.calibration import limits, p_values
 from monitor.drift import DriftRules, drift_rules, outside_share
 from monitor.errors import InvalidModel
 from monitor.modelfile import ModelMetadata
 from monitor.revisions import remembered
-from monitor.scored import ScoredWindows, observed_share, recent_mean
+from monitor.scored import ScoredWindows, recent_mean
 from monitor.scoring import Floats, Score
+from monitor.sensor_settings import DEFAULT, SensorChannel, Sensors
+from monitor.sensors import Profiles, judge
+from monitor.suppression import Condition, conditions_met
 from monitor.wire import Scores
 
 RECENT_WINDOWS, RECENT_VALUES = 256, 131_072  # most that is kept of what a detector scored, for trying models out
@@ -29,7 +35,8 @@ SAYS_AT_MOST = 300  # characters of what a model call raised
 class Watch:
     """A detector in service: its name, its model, and the rules that the configuration gives it.
 
-    `buffer` makes room for a batch of windows where the model reads them best.
+    `buffer` makes room for a batch of windows where the model reads them best; `latent` is whether it tells where
+    windows over the limit lie in its latent space; `conditions` are asked of every window, for suppression.
     """
 
     detector: str
@@ -41,6 +48,13 @@ class Watch:
     off_delay_s: float = 0.0
     deadband: float | None = None
     publish_expected: bool = False
+    latent: bool = False
+    conditions: tuple[Condition, ...] = ()
+    density: tuple[int, int] | None = None
+    latching: bool = False
+    steps: tuple[float, float] = (math.inf, math.inf)
+    sensors: Sensors = DEFAULT
+    about_channels: tuple[SensorChannel, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -59,7 +73,10 @@ class Watch:
         limit = limits(meta.calibration, meta.windows_per_day, self.alarm_budget_per_day, self.deadband)
         stride_ns = meta.period_ms * 1_000_000 * meta.stride
         heights = remembered(meta.window, meta.stride)
-        return policy(limit, stride_ns, self.on_delay_s, self.off_delay_s, revision_bound, heights)
+        return policy(
+            limit, stride_ns, self.on_delay_s, self.off_delay_s, revision_bound, heights,
+            self.density, self.latching, self.steps,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,7 @@ class Serving:
         self._revision_bound = revision_bound
         self.watch, self.policy = watch, watch.policy(revision_bound)
         self.recent = Recent(watch.metadata)
+        self.profiles = Profiles(watch.metadata, watch.sensors, watch.about_channels)
         self.faults: list[ModelFault] = []
         self._before: tuple[Watch, Policy] | None = None
         self._buffer: Floats | None = None
@@ -131,12 +149,14 @@ class Serving:
         refuse_other_windows(self.watch.metadata, watch.metadata)
         self._before = self.watch, self.policy
         self.watch, self.policy, self._buffer = watch, watch.policy(self._revision_bound), None
+        self.profiles.follow(watch.metadata)
 
     def fall_back(self) -> bool:
         """Put the model before the one in service back and forget the other; whether there was one."""
         if self._before is None:
             return False
         (self.watch, self.policy), self._before, self._buffer = self._before, None, None
+        self.profiles.follow(self.watch.metadata)
         return True
 
     def score(self, partition: Ints, row: Ints, bucket: Ints, windows: Floats) -> ScoredWindows:
@@ -144,9 +164,12 @@ class Serving:
         self.recent.add(windows)
         return self._score(partition, row, bucket, windows)
 
-    def rescore(self, bucket: Ints, windows: Floats) -> ScoredWindows:
-        """Score windows (n, W, C) that were made again, less those with too little observed, and explain them all."""
-        enough = observed_share(windows) >= self.watch.metadata.min_observed
+    def rescore(self, bucket: Ints, windows: Floats, profile: int = 0) -> ScoredWindows:
+        """Score windows (n, W, C) that were made again, less those with too little observed, and explain them all.
+
+        `profile` is the number of the rules for their asset's sensors.
+        """
+        enough = judge(self.profiles.rules[profile], windows).enough
         nowhere = np.zeros_like(bucket[enough])
         return self._score(nowhere, nowhere, bucket[enough], windows[enough], explain=True)
 
@@ -167,6 +190,10 @@ class Serving:
         meta = self.watch.metadata
         self.faults.append(ModelFault(self.watch.detector, meta.version, int(failed.sum()), rescued, said))
         return kept
+
+    def none(self) -> ScoredWindows:
+        """No windows, in the shape of what this model scores."""
+        return ScoredWindows.none(len(self.watch.metadata.channels), len(self.watch.conditions))
 
     def take_faults(self) -> list[ModelFault]:
         """The faults since the last call."""
@@ -227,23 +254,47 @@ def _score(
     p = p_values(watch.metadata.calibration, score)
     over = np.isfinite(score) & (p <= policy.limits.raise_p)
     stride = watch.metadata.stride
-    seen = expected = np.full_like(channel_score, np.nan)
-    if rest:
-        seen, expected = recent_mean(windows, stride), recent_mean(rest[0], stride)
-    elif (told := np.isfinite(score) if explain else over).any():
-        seen, expected = seen.copy(), seen.copy()
-        seen[told] = recent_mean(windows[told], stride)
-        try:
-            expected[told] = recent_mean(watch.score(windows[told], ("reconstruction",))[0], stride)
-        except Exception as error:
-            said = _words(error)
+    seen, expected, latent, failed = _explained(
+        watch, windows, np.isfinite(score) if explain else over, rest, channel_score
+    )
     before = np.zeros(len(windows), np.bool_)
     limit, closed = np.full(len(windows), policy.limits.score), np.zeros(len(windows), np.bool_)
     outside = outside_share(watch.drift, windows, stride)
     found = ScoredWindows(
-        partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit, outside, closed
-    )
-    return found, said
+        partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit, outside, closed,
+        conditions_met(watch.conditions, windows, stride), latent,
+    )  # fmt: skip
+    return found, said or failed
+
+
+def _explained(
+    watch: Watch, windows: Floats, told: Bools, rest: Sequence[Floats], channel_score: Floats
+) -> tuple[Floats, Floats, NDArray[Any], str]:
+    """What was seen and expected of windows (B, W, C), where they lie in latent space, and what the call raised.
+
+    Both (B, C) are worked out for all where the reconstructions are at hand (`rest`), else for those to be `told` of.
+    """
+    stride = watch.metadata.stride
+    latent = np.full(len(windows), None, object)
+    names = (*(() if rest else ("reconstruction",)), *(("latent",) if watch.latent else ()))
+    found: dict[str, Floats] = {}
+    said = ""
+    if told.any() and names:
+        try:
+            found = dict(zip(names, watch.score(windows[told], names), strict=True))
+        except Exception as error:
+            said = _words(error)
+    for place, vector in zip(np.flatnonzero(told).tolist(), found.get("latent", ()), strict=False):
+        latent[place] = vector
+    if rest:
+        return recent_mean(windows, stride), recent_mean(rest[0], stride), latent, said
+    seen = expected = np.full_like(channel_score, np.nan)
+    if told.any():
+        seen, expected = seen.copy(), seen.copy()
+        seen[told] = recent_mean(windows[told], stride)
+        if "reconstruction" in found:
+            expected[told] = recent_mean(found["reconstruction"], stride)
+    return seen, expected, latent, said
 
 
 def _called(watch: Watch, windows: Floats) -> tuple[Sequence[Floats], str]:

@@ -3,6 +3,7 @@
 python -m tests.reference
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from monitor.grouping import Rules
 from monitor.notify.settings import Endpoint, Notify
 from monitor.notify.telemetry import EVENTS as NOTIFY_EVENTS
 from monitor.notify.telemetry import Metrics as NotifyMetrics
-from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
+from monitor.schemas import schemas
+from monitor.sensor_settings import SensorChannel, Sensors
+from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
 from monitor.telemetry import EVENTS, metric_table
 from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
 from training.cli import app as train_app
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
+SCHEMAS = FILE.parent / "schemas"
 TABLES = {
     "[input]": Input,
     "[delivery]": Delivery,
@@ -32,6 +36,10 @@ TABLES = {
     "[telemetry]": Telemetry,
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
+    "[alarms]": Alarms,
+    "[[suppressions]]": Suppression,
+    "[sensors]": Sensors,
+    "[[channels]]": SensorChannel,
     "[notify]": Notify,
     "[notify.figures]": Norms,
     "[notify.grouping]": Rules,
@@ -42,9 +50,9 @@ TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
     "readings": "readings, in any of the encodings; key: asset",
     "scores": "Arrow IPC streams, a record batch each, on their input's partition number",
-    "anomalies": "incident, sensor and group events: CloudEvents 1.0, JSON, binary content mode; key: asset",
+    "anomalies": "what happens to alarms, sensors and groups: CloudEvents 1.0, JSON, binary content mode; key: asset",
     "deadletter": "what could not be decoded: original bytes, key and headers, and why",
-    "commands": "what people decide (reserved; nothing reads it yet)",
+    "commands": "what people decide: JSON; key: asset. One partition, kept for ever: the audit trail",
     "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]; on "
     'partition 0 also what `tocsin notify` keeps; key: ["tocsin.notify", group, part]',
 }
@@ -143,6 +151,7 @@ def page() -> str:
             settings(),
             "## Topics\n",
             topics(),
+            "[schemas/](schemas/) has a JSON Schema for each kind of message.\n",
             "## Metrics\n",
             table(["metric", "kind", "labels", "meaning"], metrics),
             "## Log events\n",
@@ -153,5 +162,13 @@ def page() -> str:
     )
 
 
+def schema_files() -> dict[Path, str]:
+    """The schemas as files."""
+    return {SCHEMAS / f"{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas().items()}
+
+
 if __name__ == "__main__":
+    SCHEMAS.mkdir(exist_ok=True)
+    for file, text in schema_files().items():
+        file.write_text(text, encoding="utf-8")
     FILE.write_text(page(), encoding="utf-8")

@@ -13,7 +13,7 @@ import monitor
 from monitor.notify.telemetry import EVENTS as NOTIFY_EVENTS
 from monitor.telemetry import EVENTS, Metrics, TelemetryServer, configure_logging, metric_table
 
-BOUNDED_LABELS = {"kind", "detector", "reason", "transition", "partition"}
+BOUNDED_LABELS = {"kind", "detector", "reason", "transition", "verdict", "outcome", "partition"}
 SOURCES = [path.read_text() for path in Path(monitor.__file__).parent.rglob("*.py")]
 
 
