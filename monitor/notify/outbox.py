@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from monitor.annunciations import MINUTE, annunciates
+from monitor.annunciations import MINUTE, QUIET, annunciates
 from monitor.events import EVENT_TYPE, GroupEvent, IncidentEvent, event_headers, headers_dict
 from monitor.grouping import RANK, Cluster
 from monitor.notify.alert import MOST_NAMES, NO_BODY, Alert, Item, Kind, Summary, alert_of, firing
@@ -16,7 +16,6 @@ from monitor.notify.settings import Endpoint
 
 BODY_CHANNELS = (50, 5, 0)  # of an event that goes out whole; fewer where names make it too long to be kept
 MOST_BODY_BYTES = 256 * 1024
-QUIET = ("revised", "labelled", "rejected")  # happenings that change nothing of what was told
 
 
 @dataclass(slots=True)

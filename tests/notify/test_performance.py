@@ -140,6 +140,7 @@ def logs(draw):
         asset = draw(st.sampled_from("abc"))
         state = draw(st.sampled_from([*STATES, "unacknowledged", "normal"]))
         transition = "acknowledged" if "acknowledged" in state and draw(st.booleans()) else "raised"
+        transition = draw(st.sampled_from([transition] * 5 + ["revised", "rejected"]))
         active = state in ("unacknowledged", "acknowledged") or draw(st.booleans())
         late = draw(st.sampled_from([0, 0, 0, 30, 4000]))
         events.append(
