@@ -171,8 +171,16 @@ def test_what_exceeds_the_rate_becomes_one_summary():
     assert len(box.items) == 3
 
 
+def test_machines_are_told_of_everything_unless_it_is_set_otherwise():
+    log = [event(f"p{i}", i, **ALONE) for i in range(100)]
+    assert len(told(*log).items) == 100
+    assert len(told(*log, kind="apprise", url="json://h").items) == 60
+    box = told(*log, rate_per_minute=1.0, burst=10)
+    assert (len(box.items), box.gathered.count) == (10, 90)
+
+
 def test_what_was_only_in_a_summary_is_not_ended():
-    box = told(event("a", **ALONE), event("b", 1, **ALONE), cleared("b", 2, 1, **ALONE), burst=1)
+    box = told(event("a", **ALONE), event("b", 1, **ALONE), cleared("b", 2, 1, **ALONE), burst=1, rate_per_minute=1.0)
     assert kinds(box) == [("raise", key("a"))]
 
 
