@@ -137,8 +137,8 @@ def _fill(endpoint: Endpoint, box: Outbox, now: int) -> None:
 
 def tick(endpoint: Endpoint, box: Outbox, now: int) -> None:
     """Let time pass: what was gathered becomes one message as soon as one may go."""
-    if not box.gathered.count or len(box.items) >= endpoint.max_pending:
-        return
+    if not box.gathered.count or len(box.items) > endpoint.max_pending // 2:
+        return  # an endpoint that falls behind gets one long summary, not a short one for each place that is free
     if box.tokens + max(now - box.filled_at, 0) / MINUTE * rate(endpoint) < 1:
         return
     _fill(endpoint, box, now)
