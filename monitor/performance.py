@@ -5,10 +5,11 @@ ANSI/ISA-18.2 and of clause 16 of IEC 62682 (the table of alarm performance metr
 has the same rates.
 """
 
-from copy import deepcopy
+from copy import copy
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor.annunciations import (
     BINS,
@@ -108,8 +109,9 @@ def figures(norms: Norms, known: Performance, now: int) -> Figures:
 
 def _peeked(known: Performance) -> Performance:
     """A copy on which time may run: it closes minutes of the newest day and the next, and forgets no alarm."""
-    newest = known.newest // DAY
-    days = {**known.days, **{number: deepcopy(known.days[number]) for number in known.days if number >= newest}}
+    days = dict(known.days)
+    for number in [number for number in days if number >= known.newest // DAY]:
+        days[number] = replace(days[number], hours={hour: copy(sums) for hour, sums in days[number].hours.items()})
     return Performance(known.began, known.newest, list(known.minutes), known.flooding, known.alarms, days)
 
 
