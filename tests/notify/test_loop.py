@@ -1,8 +1,10 @@
 """The loop on a log in memory: deliveries in doubt, restarts, other topics; nothing is lost or counted twice."""
 
+import json
 import random
 import threading
 
+import jsonschema
 import pytest
 import structlog
 
@@ -18,6 +20,7 @@ from monitor.notify.loop import Loop
 from monitor.notify.sending import sender
 from monitor.notify.service import opened, own_config
 from monitor.notify.telemetry import Metrics
+from monitor.schemas import schemas
 from monitor.state import StateEntry, StateKey, encode_entry, encode_key
 from monitor.takeover import Takeover
 from monitor.telemetry import Metrics as DaemonMetrics
@@ -149,6 +152,23 @@ def test_whatever_fails_and_ends_all_is_told_and_counted_as_if_nothing_had(notif
     told = [r for r in plant.broker.read("tocsin.anomalies") if b"tocsin.group" in dict(r.headers)["ce_type"]]
     ids = [dict(record.headers)["ce_id"].decode() for record in told]
     assert sorted(ids) == sorted(each.event_id for each in expected)
+
+
+def test_groups_and_what_is_kept_are_as_their_schemas_say(notifying):
+    plant = notifying()
+    plant.rings(event("a", 0), event("b", 10), cleared("a", 20, 0), cleared("b", 30, 10))
+    plant.until(lambda: len(plant.told()) == 2, "the group is told and over")
+    found = {"anomalies.group": [], "state.notify": [], "state.key": []}
+    for record in plant.broker.read("tocsin.anomalies"):
+        if b"tocsin.group" in dict(record.headers)["ce_type"]:
+            found["anomalies.group"].append(json.loads(record.value))
+    for record in plant.broker.read("tocsin.state"):
+        found["state.key"].append(json.loads(record.key))
+        found["state.notify"] += [json.loads(record.value)] if record.value else []
+    for name, documents in found.items():
+        assert documents
+        for document in documents:
+            jsonschema.Draft202012Validator(schemas()[name]).validate(document)
 
 
 def test_delivery_that_fails_before_and_after_tells_once_and_counts_once(notifying):
