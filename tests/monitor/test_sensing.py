@@ -1,15 +1,17 @@
 """Sensor faults over the step: told once, hidden from the model, the same wherever batches end and restarts fall."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.assembly import assemble
+from monitor.assembly import assemble, watch
 from monitor.config import Config, parse
 from monitor.errors import InvalidConfiguration
 from monitor.events import SensorEvent, decode_message
 from monitor.modelfile import Channel
 from monitor.publish import Publisher
+from monitor.serving import Serving
 from monitor.state import decode_entry, encode_entry
 from tests import models
 from tests.monitor.test_pipeline import T0, WHERE, feed, scores_of, started, wide
@@ -179,6 +181,15 @@ def test_state_of_sensors_survives_the_state_topic():
 def test_a_wrong_setting_is_named(tables, sentence):
     with pytest.raises(InvalidConfiguration, match=sentence):
         configuration(**tables)
+
+
+def test_windows_that_are_made_again_are_judged_as_the_first_time():
+    config, model = configuration(), models.model(channels=CHANNELS, window=12)
+    serving = Serving(watch(config, config.detectors[0], model, 4))
+    windows = np.random.default_rng(0).uniform(0.1, 0.3, (2, 12, 2)).astype(np.float32)
+    windows[1, :, 0] = 4.0  # a stuck sensor
+    scored = serving.rescore(np.array([3, 5]), windows.copy())
+    assert scored.score[1] < 0.5 < models.score(windows, ("score",))[0][1]
 
 
 # ------------------------------------------------------------------------------------------------- laws
