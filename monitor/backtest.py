@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from monitor.assembly import Assembly
 from monitor.columns import Block, Columns
 from monitor.config import Config
+from monitor.decisions import accept_as_normal
 from monitor.encode import partition_of
 from monitor.errors import InvalidConfiguration, InvalidData
 from monitor.events import IncidentEvent, to_ns
-from monitor.pipeline import Output
+from monitor.output import Output
 from monitor.publish import Publisher
 from monitor.recording import Recording
 from monitor.routes import UNWATCHED
@@ -84,7 +85,8 @@ def outputs(
     bounds = sorted({*range(0, len(recording), CHUNK), *behind, len(recording)})
     for start, end in pairwise([*bounds, len(recording)]):
         for decided in compress(ordered, (place == start for place in behind)):
-            yield pipeline.accept((topic, partition_of(decided.asset, partitions)), decided.asset, decided.at)
+            home = (topic, partition_of(decided.asset, partitions))
+            yield accept_as_normal(pipeline, home, decided.asset, decided.at)
         if start == end:
             break
         part = recording.take(slice(start, end))

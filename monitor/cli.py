@@ -158,10 +158,11 @@ def replay(
     """Send recorded readings to the input topic, at the pace of their event times."""
     from monitor.config import load
     from monitor.datafiles import merge_recordings, read_recording
+    from monitor.progress import send
 
     loaded = load(config)
     recording = merge_recordings([read_recording(file, asset) for file in files])
-    _send(loaded, recording, len(recording), speed, encoding)
+    send(loaded, recording, len(recording), speed, encoding)
 
 
 @app.command(epilog="**Example:** `tocsin simulate --assets 20 --hours 24 --out plant.parquet`")
@@ -182,6 +183,7 @@ def simulate(
     from monitor.config import load
     from monitor.datafiles import write_recording
     from monitor.plant import fault_schedule, parse_plant
+    from monitor.progress import counted, progress, send
     from monitor.simulate import generate
 
     settings: dict[str, Any] = {"assets": assets, "duration_s": hours * 3600, "period_s": period, "seed": seed}
@@ -189,10 +191,10 @@ def simulate(
     total = plant.steps * plant.assets
     parts = (chunk.readings for chunk in generate(plant))
     if out is None:
-        _send(load(config), parts, total, speed, encoding)
+        send(load(config), parts, total, speed, encoding)
         return
-    with _progress("simulating", total) as advance:
-        written = write_recording(out, _counted(parts, advance))
+    with progress("simulating", total) as advance:
+        written = write_recording(out, counted(parts, advance))
     typer.echo(f"{out}: {written} readings of {plant.assets} pumps, {len(fault_schedule(plant))} faults")
 
 
@@ -270,6 +272,7 @@ def backtest(
     from monitor.backtest import backtest as run_backtest
     from monitor.config import load, parse
     from monitor.datafiles import merge_recordings, read_recording
+    from monitor.progress import progress
 
     if (model is None) == (config is None):
         raise InvalidConfiguration("give --model or --config, one of the two")
@@ -281,7 +284,7 @@ def backtest(
     accepted = [acceptance(text) for text in accept or []]
     recording = merge_recordings([read_recording(file, asset) for file in files])
     assembly = assemble(loaded, load_models(loaded))
-    with _progress("backtesting", len(recording)) as advance:
+    with progress("backtesting", len(recording)) as advance:
         done = run_backtest(loaded, assembly, recording, out, partitions, advance, accepted)
     typer.echo(
         f"{out}: {done.readings} readings, {done.windows} windows ({done.windows_not_scored} with too little "
@@ -319,81 +322,6 @@ def demo(
     from monitor.demo.run import run_demo
 
     raise typer.Exit(run_demo(folder, headless, seconds, speed, port, broker))
-
-
-# ----------------------------------------------------------------------------------------------- progress
-
-
-def _send(config: Any, readings: Any, total: int, speed: float | None, encoding: str) -> None:
-    """Send readings to the input topic with a progress bar, and say how many were acknowledged."""
-    import contextlib
-
-    from kafka.errors import KafkaError
-
-    from monitor.cluster import partition_counts
-    from monitor.replay import replay as send
-    from monitor.replay import replay_producer
-
-    if encoding not in ("json", "json-narrow", "arrow"):
-        raise InvalidConfiguration(f"encoding: '{encoding}' is none of json, json-narrow, arrow")
-    if speed is not None and speed <= 0:
-        raise InvalidConfiguration(f"speed: {speed} is not above 0")
-    if config.topics.readings not in partition_counts(config):  # a broker that makes topics would make a wrong one
-        raise InvalidConfiguration(f"there is no topic {config.topics.readings}: create it with `tocsin topics`")
-    producer = replay_producer(config)
-    try:
-        with _progress("sending", total) as advance:
-            done = send(
-                readings,
-                producer,
-                config.topics.readings,
-                speed,
-                encoding,  # type: ignore[arg-type]
-                on_progress=lambda progress: advance(progress.sent),
-            )
-    finally:
-        with contextlib.suppress(KafkaError):  # what was not sent is told by what was raised
-            producer.close(timeout=5)
-    typer.echo(
-        f"{config.topics.readings}: {done.acknowledged} readings in {done.messages} messages, all acknowledged"
-    )
-
-
-def _counted(parts: Any, advance: Any) -> Any:
-    done = 0
-    for part in parts:
-        done += len(part)
-        yield part
-        advance(done)
-
-
-def _progress(what: str, total: int) -> Any:
-    """A bar on a terminal, nothing elsewhere; gives a function that is told how many are done."""
-    import contextlib
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    screen = Console(stderr=True)
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    bar = Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=screen, disable=not screen.is_terminal
-    )
-
-    @contextlib.contextmanager
-    def advancing() -> Any:
-        with bar:
-            task = bar.add_task(what, total=total)
-            yield lambda done: bar.update(task, completed=done)
-
-    return advancing()
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from monitor.assembly import Assembly
 from monitor.columns import Columns, Messages
 from monitor.config import Config
 from monitor.errors import RetriableError
+from monitor.output import Output
 from monitor.people import People
-from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.snapshots import Snapshots
 from monitor.state import Position

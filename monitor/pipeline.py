@@ -4,119 +4,30 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from msgspec import Struct
 
-from monitor.alarms import Decision, Transition
 from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
-from monitor.commands import Command
 from monitor.drift import KINDS, Change, Kind
-from monitor.events import SensorFault, to_datetime
+from monitor.events import to_datetime
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
+from monitor.output import Counts, DriftChange, Output, SensorTold, Told, TopicPartition
 from monitor.partition import PartitionState
 from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
 from monitor.scored import ScoredWindows
 from monitor.scoring import Floats
-from monitor.sensing import Faulty, Judged, SensorChange
-from monitor.serving import ModelFault, Serving, Watch, merged
+from monitor.sensing import Faulty, Judged
+from monitor.serving import Serving, Watch
 from monitor.state import Position, StateEntry, StateKey
 from monitor.suppression import Rule
 from monitor.watched import Watched, Watching
 from monitor.windows import Sink
-from monitor.wire import Scores
-
-TopicPartition = tuple[str, int]
-
-
-@dataclass(slots=True)
-class Told:
-    """A transition with where it happened, the score that was the limit in force, and the sensors that are faulty."""
-
-    topic: str
-    partition: int
-    asset: str
-    detector: str
-    limit: float
-    transition: Transition
-    sensors: tuple[SensorFault, ...] = ()
-
-
-class DriftChange(Struct, frozen=True):
-    """An asset began or ceased to drift, with the window that ends then; a line of a backtest's `drift.jsonl`.
-
-    `value` is the figure of this kind (`monitor.drift`) that passed its bound, `channel` the one outside most.
-    """
-
-    asset: str
-    detector: str
-    kind: Kind
-    began: bool
-    window_end: datetime
-    value: float
-    channel: str | None = None
-
-
-@dataclass(slots=True)
-class SensorTold:
-    """A sensor's verdict that changed, where it happened, and what it rests on."""
-
-    topic: str
-    partition: int
-    asset: str
-    detector: str
-    model_version: str
-    change: SensorChange
-    detail: str
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a step did, for metrics and the log."""
-
-    readings: int = 0
-    late: int = 0
-    resets: int = 0
-    ignored_values: int = 0
-    unwatched: int = 0
-    windows: int = 0
-    windows_not_scored: int = 0
-    windows_over_limit: int = 0
-    revisions: int = 0
-
-
-@dataclass(slots=True)
-class Output:
-    """All that one step gives: publish it, then commit its positions."""
-
-    scores: list[tuple[TopicPartition, Scores]] = field(default_factory=list)
-    transitions: list[Told] = field(default_factory=list)
-    state: list[tuple[TopicPartition, StateKey, StateEntry]] = field(default_factory=list)
-    positions: dict[TopicPartition, Position] = field(default_factory=dict)
-    counts: Counts = field(default_factory=Counts)
-    faults: list[ModelFault] = field(default_factory=list)
-    drifts: list[DriftChange] = field(default_factory=list)
-    sensor_events: list[SensorTold] = field(default_factory=list)
-
-    def __add__(self, later: "Output") -> "Output":
-        """Both outputs as one; positions are the later ones."""
-        return Output(
-            self.scores + later.scores,
-            self.transitions + later.transitions,
-            self.state + later.state,
-            self.positions | later.positions,
-            Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
-            merged(self.faults + later.faults),
-            self.drifts + later.drifts,
-            self.sensor_events + later.sensor_events,
-        )
 
 
 class Pipeline:
@@ -201,6 +112,10 @@ class Pipeline:
         for partition in self.partitions.values():
             partition.detectors[number].follow(rules)
 
+    def version(self, number: int) -> str:
+        """Version of a detector's model in service."""
+        return self._serving[number].versions()[0]
+
     def recent(self, number: int) -> Floats:
         """Some of the newest windows that a detector scored (B, W, C), a copy; any thread may ask."""
         return self._serving[number].recent.windows()
@@ -233,73 +148,6 @@ class Pipeline:
         """Close all windows that hold a reading of these partitions: they are silent and read to their end."""
         where = [each for each in partitions if self.partitions[each].caught_up]
         return self._run(Output(), where, PartitionState.close_all)
-
-    def accept(self, where: TopicPartition, asset: str, at: int, detector: str | None = None) -> Output:
-        """End an asset's open incident and take its level for normal, decided at this event time (ns).
-
-        Of all its detectors, or of one. Nothing is told where no alarm is open.
-        """
-        output, partition = Output(), self.partitions[where]
-        for watched in partition.detectors:
-            if detector not in (None, watched.rules.detector):
-                continue
-            if (done := watched.accept(asset, at)) is not None:
-                output.transitions.append(_told(where, watched, asset, *done))
-        output.state += [(where, key, entry) for key, entry in partition.changed_state()]
-        output.positions[where] = partition.position()
-        return output
-
-    def obey(self, where: TopicPartition, command: Command, now: int) -> Output:
-        """What a command does to the alarms of its asset (`now`: ns, wall clock), and the answer to it.
-
-        Of all its detectors, or of the one that it names; one answer where none of them can obey, and none at all
-        where the asset was never seen on this partition.
-        """
-        seen = self._that_saw(where, command.asset)
-        asked = [each for each in seen if command.detector in ("", each[0].rules.detector)]
-        if seen and not asked:
-            decision = Decision(command.user, command.reason, now, command.command_id)
-            return self.refuse(where, command.asset, f"no detector '{command.detector}' watches it", decision)
-        tried = [(watched, *watched.obey(command, now, where, version)) for watched, version in asked]
-        obeyed = [each for each in tried if each[2].kind != "rejected"]
-        output = Output()
-        for watched, limit, told, make_so in obeyed or tried[:1]:
-            make_so()
-            output.transitions.append(_told(where, watched, command.asset, limit, told))
-        return self._decided(output, [where])
-
-    def refuse(self, where: TopicPartition, asset: str, why: str, decision: Decision) -> Output:
-        """The answer to what cannot be a command for this asset; none where it was never seen on this partition."""
-        output = Output()
-        for watched, version in self._that_saw(where, asset)[:1]:
-            told = watched.refuse(asset, why, decision, version)
-            output.transitions.append(_told(where, watched, asset, *told))
-        return self._decided(output, [where])
-
-    def _that_saw(self, where: TopicPartition, asset: str) -> list[tuple[Watched, str]]:
-        """Detectors that have seen an asset on this partition, each with the version of its model in service."""
-        numbered = enumerate(self.partitions[where].detectors)
-        return [(each, self._serving[number].versions()[0]) for number, each in numbered if each.has_seen(asset)]
-
-    def expire(self, now: int) -> Output:
-        """Alarms whose time on the shelf is up come back (`now`: ns, wall clock)."""
-        output, touched = Output(), []
-        for where, partition in self.partitions.items():
-            if not partition.caught_up:
-                continue
-            for number, watched in enumerate(partition.detectors):
-                for asset, limit, told in watched.expire(now, self._serving[number].versions()[0]):
-                    output.transitions.append(_told(where, watched, asset, limit, told))
-                    touched.append(where)
-        return self._decided(output, touched)
-
-    def _decided(self, output: Output, touched: Iterable[TopicPartition]) -> Output:
-        """The output with the state and the positions that go with decisions."""
-        for where in dict.fromkeys(touched if output.transitions else ()):
-            partition = self.partitions[where]
-            output.state += [(where, key, entry) for key, entry in partition.changed_state()]
-            output.positions[where] = partition.position()
-        return output
 
     def _run(
         self, output: Output, touched: list[TopicPartition], close: Callable[[PartitionState, list[Sink]], None]
@@ -384,12 +232,6 @@ class Pipeline:
                 drifts = watched.follow_drift(window_end, mine)
                 output.drifts += [drift_change(watched, rules, each) for each in drifts]
         output.faults += serving.take_faults()
-
-
-def _told(where: TopicPartition, watched: Watched, asset: str, limit: float, transition: Transition) -> Told:
-    """A decision of a person or a timer, with the sensors that are faulty now."""
-    sensors = watched.sensing.faults(watched.row(asset))
-    return Told(*where, asset, watched.rules.detector, limit, transition, sensors)
 
 
 def drift_change(watched: Watched, rules: Watching, change: Change) -> DriftChange:

@@ -16,7 +16,7 @@ from monitor.events import (
     incident_id,
     to_datetime,
 )
-from monitor.pipeline import Output, SensorTold, Told
+from monitor.output import Output, SensorTold, Told
 from monitor.state import encode_entry, encode_key
 from monitor.transport import Outgoing
 from monitor.wire import SCORES_TYPE, encode_scores

@@ -7,16 +7,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Decision, Policy, Transition, is_over, limit_at
+from monitor.alarms import AlarmState, Policy, Transition, is_over, limit_at
 from monitor.arrays import HIGHEST, Bools, Ints
 from monitor.columns import AssetTable, Columns
-from monitor.commands import Command
 from monitor.contributions import contributions
 from monitor.drift import Change, DriftRules, Drifts
-from monitor.events import incident_id
 from monitor.grid import Grid
 from monitor.incidents import Seen, Window, exceeds
-from monitor.lifecycle import accept, expire, follow, obey, reject
+from monitor.lifecycle import follow
 from monitor.lift import Lifts
 from monitor.lines import resized
 from monitor.modelfile import Channel
@@ -296,7 +294,7 @@ class Watched:
             self.changed.add(late.row)
         return [(self.names[late.row], transition) for transition in told]
 
-    # ------------------------------------------------------------------------------- people and their timers
+    # ------------------------------------------------------------------------------------- one asset by name
 
     def row(self, asset: str) -> int:
         """Row of an asset that has one."""
@@ -309,60 +307,20 @@ class Watched:
         code = self.assets.codes.get(asset, -1)
         return bool(0 <= code < len(self.row_of) and self.row_of[code] >= 0)
 
-    def accept(self, asset: str, at: int) -> tuple[float, Transition] | None:
-        """Accept an asset's open incident as normal; the limit before that, and what there is to tell of it."""
-        if not self.has_seen(asset):
-            return None
-        row, before = self._alarm_of(asset)
-        after, transition = accept(self.rules.policy, before, at)
-        return self._decide(row, before, after, transition) if transition else None
-
-    def obey(
-        self, command: Command, now: int, where: tuple[str, int], version: str
-    ) -> tuple[float, Transition, Callable[[], object]]:
-        """What a command would do to an asset's alarm: the limit, the event, and what makes it so.
-
-        now: ns, wall clock; version: of the model in service.
-        """
-        row, before = self._alarm_of(command.asset)
-        view = before.in_view
-        shown = incident_id(*where, command.asset, self.rules.detector, view.start) if view else ""
-        after, told = obey(self.rules.policy, before, command, now, version, shown, self.rules.longest_shelving_s)
-        return self._limit(before, told), told, lambda: self._decide(row, before, after, told)
-
-    def refuse(self, asset: str, why: str, decision: Decision, version: str) -> tuple[float, Transition]:
-        """Answer what is no command; the limit, and the event."""
-        row, before = self._alarm_of(asset)
-        return self._decide(row, before, *reject(before, why, decision, version))
-
-    def expire(self, now: int, version: str) -> list[tuple[str, float, Transition]]:
-        """Alarms whose time on the shelf is up come back (`now`: ns, wall clock)."""
-        told = []
-        for row in [row for row, until in self.shelved.items() if until <= now]:
-            before = self.alarms[row]
-            after, transition = expire(before, now, version)
-            if transition is not None:
-                told.append((self.names[row], *self._decide(row, before, after, transition)))
-        return told
-
-    def _alarm_of(self, asset: str) -> tuple[int, AlarmState]:
+    def alarm_of(self, asset: str) -> tuple[int, AlarmState]:
         """Row and alarm state of an asset that was seen here."""
         row = int(self.rows(self.assets.codes_of([asset]))[0])
         return row, self.alarms.get(row, AlarmState())
 
-    def _decide(self, row: int, before: AlarmState, after: AlarmState, told: Transition) -> tuple[float, Transition]:
-        """Keep what was decided; the limit before that, and the event."""
-        self.keep_alarm(row, after)
+    def decided(self, row: int, alarm: AlarmState) -> None:
+        """Keep an alarm state that a person or a timer changed."""
+        self.keep_alarm(row, alarm)
         self.changed.add(row)
-        return self._limit(before, told), told
-
-    def _limit(self, before: AlarmState, told: Transition) -> float:
-        return limit_at(self.rules.policy, before, told.window.end, told.window.model_version)
 
     def restore_shelved(self) -> None:
         """Give assets whose alarms are shelved their rows, though they are silent: their time runs."""
         for asset in [asset for asset, entry in self.known.items() if entry.alarm.shelved and self.has_seen(asset)]:
-            self._alarm_of(asset)
+            self.alarm_of(asset)
 
     def changed_state(self, topic: str, topic_id: str | None) -> Iterable[tuple[StateKey, StateEntry]]:
         """Entries of the assets whose alarm state or recorded closes changed since the last call."""

@@ -13,7 +13,7 @@ from monitor.assembly import Assembly, assemble, load_models
 from monitor.columns import Messages
 from monitor.config import Config
 from monitor.events import IncidentEvent, SensorEvent
-from monitor.pipeline import Output
+from monitor.output import Output
 from monitor.publish import Publisher
 from monitor.revisions import limited
 from monitor.state import Position, StateEntry, StateKey

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from monitor.assembly import assemble, watch
 from monitor.config import Config, parse
 from monitor.errors import InvalidConfiguration
-from monitor.events import SensorEvent, decode_message
+from monitor.events import SensorEvent, SensorFault, decode_message
 from monitor.modelfile import Channel
 from monitor.publish import Publisher
 from monitor.serving import Serving
@@ -68,6 +68,7 @@ def test_a_broken_sensor_rings_no_alarm_and_a_process_fault_beside_it_does():
     raised = output.transitions[0]
     assert raised.transition.kind == "raised"
     assert raised.transition.incident.channels[0].channel == "b"
+    assert raised.sensors == (SensorFault("out_of_range", "a"),)
     assert told(output) == []
 
 
