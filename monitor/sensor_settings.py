@@ -67,7 +67,7 @@ class SensorChannel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     off: Annotated[
         tuple[Judged, ...],
         Meta(
-            description="Verdicts that are not to be given, by any entry that matches: dead, flat, stuck, out_of_range, "
-            "dropping_out. For a valve that may stay shut: flat and stuck."
+            description="Verdicts that are not to be given, by any entry that matches: dead, flat, stuck, "
+            "out_of_range, dropping_out. For a valve that may stay shut: flat and stuck."
         ),
     ] = ()
