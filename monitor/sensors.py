@@ -208,6 +208,11 @@ def _constant(rules: SensorRules, windows: Floats, gaps: bool) -> tuple[Ints, In
     if not len(window):
         return None
     values = windows[window, :, channel]
+    if gaps:
+        still = ~_moving(values)
+        window, channel, values = window[still], channel[still], values[still]
+        if not len(window):
+            return None
     stretch, last = constant_rows(values, rules.flat_rows[channel])
     at_low, at_high = values <= rules.stuck_low[channel, None], values >= rules.stuck_high[channel, None]
     at_limit = at_low | at_high
@@ -242,8 +247,21 @@ def _candidates(rules: SensorRules, windows: Floats, gaps: bool) -> tuple[Ints, 
         empty = np.empty(0, np.int64)
         return empty, empty
     window, place = np.nonzero(~differ)
-    found = np.unique(window * channels + place % channels)
+    value, row, channel = before[window, place], place // channels * rules.spacing, place % channels
+    for between in {1, rules.spacing // 2, rules.spacing - 1} - {0, rules.spacing}:  # few are constant in between too
+        middle = windows[window, row + between, channel]
+        same = (middle == value) | np.isnan(middle) | np.isnan(value)
+        window, value, row, channel = window[same], value[same], row[same], channel[same]
+    found = np.unique(window * channels + channel)
     return found // channels, found % channels
+
+
+def _moving(values: Floats) -> Bools:
+    """Columns (k, W) without a gap between values, of which no two in a row are equal: those of a stream's begin."""
+    seen = ~np.isnan(values)
+    begins = seen[:, 0].astype(np.int64) + (seen[:, 1:] & ~seen[:, :-1]).sum(axis=1)
+    moving: Bools = (begins <= 1) & ~(values[:, 1:] == values[:, :-1]).any(axis=1)
+    return moving
 
 
 def constant_rows(values: Floats, rows: Ints) -> tuple[Bools, Ints]:
