@@ -403,3 +403,99 @@ def average_precision(scores, labels):
         area += (recall - before) * sum(flagged) / len(flagged)
         before = recall
     return area
+
+
+def alarm_figures(events, now, operators=1.0, fleeting_s=60, stale_s=86_400, days=30):
+    """The standard's figures from the whole event log: events are (ns, told, event) in order of coming."""
+    minute, hour, day = 60 * 10**9, 3600 * 10**9, 86_400 * 10**9
+    times, latest = [], 0
+    for ts, _, _ in events:  # what comes late counts when it comes
+        latest = max(latest, ts)
+        times.append(latest)
+    now = max(now, latest)
+    began = times[0] if times else now
+    first = (now // day - days + 1) * day
+    rung = [
+        (ts, f"{event.detector}/{event.asset}", event.priority)
+        for ts, (_, _, event) in zip(times, events, strict=True)
+        if event.state == "unacknowledged" and event.previous_state != "unacknowledged"
+    ]
+    counted = [each for each in rung if each[0] >= first]
+    by_minute = {}
+    for ts, _, _ in rung:
+        by_minute[ts // minute] = by_minute.get(ts // minute, 0) + 1
+    flooding, flood_minutes = False, 0
+    for number in range(began // minute, now // minute + 1):
+        within = sum(by_minute.get(number - back, 0) for back in range(10))
+        flooding = within / operators >= 5 if flooding else within / operators > 10
+        flood_minutes += flooding and number < now // minute and number * minute >= first
+    tens = [
+        sum(1 for other, _, _ in rung[: i + 1] if other // minute > ts // minute - 10)
+        for i, (ts, _, _) in enumerate(rung)
+    ]
+    observed = (now - max(began, first)) / hour
+    at_least = max(observed, 1)
+    load = {}
+    for _, alarm, _ in counted:
+        load[alarm] = load.get(alarm, 0) + 1
+    top = sorted(load.items(), key=lambda item: (-item[1], item[0]))[:10]
+    busy = {}
+    for ts, _, _ in counted:
+        busy[ts // hour] = busy.get(ts // hour, 0) + 1
+    chattering = set()
+    for ts, alarm, _ in counted:
+        if sum(1 for other, name, _ in rung if name == alarm and ts - 60 * 10**9 <= other <= ts) >= 3:
+            chattering.add(alarm)
+    alarms, took, fleeting = {}, [], 0
+    for ts, (_, told, event) in zip(times, events, strict=True):
+        alarm = alarms.setdefault(f"{event.detector}/{event.asset}", {"since": None, "rung": None, "told": None})
+        annunciated = {"unacknowledged", "acknowledged", "returned", "latched", "latched_acknowledged"}
+        active = event.active or event.state in ("unacknowledged", "acknowledged")
+        if event.transition == "acknowledged":
+            if alarm["told"] is not None and ts >= first:
+                took.append(max(told - alarm["told"], 0) / 1e9)
+            alarm["told"] = alarm["rung"] = None
+        if alarm["rung"] is not None and not active and (event.state in annunciated or event.state == "normal"):
+            fleeting += ts - alarm["rung"] < fleeting_s * 1e9 and ts >= first
+            alarm["rung"] = None
+        if event.state not in annunciated:
+            alarm["rung"] = alarm["told"] = None
+        if event.state == "unacknowledged" and event.previous_state != "unacknowledged":
+            alarm["rung"], alarm["told"] = ts, told
+        alarm["since"] = (ts if alarm["since"] is None else alarm["since"]) if active else None
+        alarm["state"] = event.state
+    states = [alarm["state"] for alarm in alarms.values()]
+    total = len(counted)
+    return {
+        "observed_hours": observed,
+        "annunciations": total,
+        "per_hour": total / at_least / operators,
+        "last_hour": sum(1 for ts, _, _ in rung if ts // minute > now // minute - 60) / operators,
+        "peak_10_minutes": max((n for n, (ts, _, _) in zip(tens, rung, strict=True) if ts >= first), default=0)
+        / operators,
+        "busy_hours_share": sum(1 for count in busy.values() if count > 30 * operators) / at_least,
+        "flooding": flooding,
+        "flood_share": flood_minutes / (at_least * 60),
+        "top": [(alarm, count, count / total) for alarm, count in top],
+        "top_share": sum(count for _, count in top) / total if total else None,
+        "chattering": sorted(chattering),
+        "fleeting": fleeting,
+        "stale": sorted(
+            name
+            for name, alarm in alarms.items()
+            if alarm["since"] is not None and now - alarm["since"] > stale_s * 1e9
+        ),
+        "standing": sum(alarm["since"] is not None for alarm in alarms.values()),
+        "unacknowledged": sum(state in ("unacknowledged", "returned", "latched") for state in states),
+        "shelved": states.count("shelved"),
+        "suppressed": states.count("suppressed"),
+        "out_of_service": states.count("out_of_service"),
+        "acknowledged_median_s": sorted(took)[math.ceil(len(took) / 2) - 1] if took else None,
+        "acknowledged_p90_s": sorted(took)[math.ceil(len(took) * 0.9) - 1] if took else None,
+        "priorities": {
+            name: sum(1 for _, _, priority in counted if priority == name) / total
+            for name in ("low", "medium", "high")
+        }
+        if total
+        else {},
+    }
