@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from dashboard.audit import audit_csv, audit_rows, harmless
 from dashboard.payload_alarms import WORDS, Facts, alarm_sections, first_first, permissions
-from dashboard.sections import Sections
 from monitor.events import ANNUNCIATED, Contribution
 from tests.dashboard.control_room import WALL, alarm, answer, command, group, sensor
 
@@ -189,14 +188,3 @@ def test_a_viewer_may_do_nothing_and_only_an_engineer_takes_out_of_service() -> 
     assert "take_out_of_service" not in permissions("operator")
     assert permissions("engineer")["accept"] == {"reason": True}
     assert permissions("operator")["acknowledge"] == {"reason": False}
-
-
-def test_only_sections_that_changed_travel_and_the_whole_is_always_there() -> None:
-    facts = [Facts(alarms=[alarm("pump-1")])]
-    stream = Sections(lambda now_s: alarm_sections(facts[0], now_s))
-    assert {"alarms", "audit", "now"} <= stream.step(NOW_S).keys()
-    assert stream.step(NOW_S + 1) == {"now": NOW_S + 1}
-    facts[0] = Facts(alarms=[alarm("pump-1"), alarm("pump-2")])
-    assert stream.step(NOW_S + 2).keys() == {"alarms", "now"}
-    assert len(stream.whole()["alarms"]) == 2
-    assert stream.whole()["now"] == NOW_S + 2
