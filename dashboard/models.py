@@ -48,8 +48,8 @@ class Shelves:
     def read(self) -> tuple[Shelf, ...]:
         """All shelves as they are now, detectors in the order of the configuration."""
         shelves = tuple(self._shelf(detector) for detector in self.detectors)
-        held = {file for shelf in shelves for file in shelf.files}
-        self._known = {key: file for key, file in self._known.items() if file in held}
+        held = {id(file) for shelf in shelves for file in shelf.files}
+        self._known = {key: file for key, file in self._known.items() if id(file) in held}
         return shelves
 
     def _shelf(self, detector: Detector) -> Shelf:

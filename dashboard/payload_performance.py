@@ -1,4 +1,4 @@
-"""What the performance page shows: the standard's figures, each with what is recommended beside it. Pure functions."""
+"""What the performance page shows: the standard's figures, each with what is recommended. Pure functions."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -57,7 +57,7 @@ export class Actions {
   refresh(page) {
     ACTIONS.forEach(({ action, in: lists, fits, all }, i) => {
       const button = this.buttons[i];
-      button.hidden = !lists.includes(page.section) || !(action in page.data.may);
+      button.hidden = !lists.includes(page.section) || !(action in page.given.may);
       button.disabled = !(all ? page.shown : page.targets).some(fits);
     });
     this.node.hidden = this.buttons.every((button) => button.hidden) && !this.form.node.open;
@@ -65,7 +65,7 @@ export class Actions {
 
   key(key, page) {
     const each = ACTIONS.find((one) => one.key === key && one.in.includes(page.section));
-    if (!each || !(each.action in page.data.may)) return false;
+    if (!each || !(each.action in page.given.may)) return false;
     this.#start(each);
     return true;
   }
@@ -77,7 +77,7 @@ export class Actions {
   async #start({ action, word, fits, label, all }) {
     const rows = (all ? this.page.shown : this.page.targets).filter(fits);
     if (rows.length === 0) return;
-    if (!this.page.data.may[action].reason) return this.page.ask(action, rows, label ? { label } : {});
+    if (!this.page.given.may[action].reason) return this.page.ask(action, rows, label ? { label } : {});
     const names = rows.length === 1 ? `${rows[0].asset} · ${rows[0].detector}` : `${rows.length} alarms`;
     this.form.ask(word.replace(" …", ""), names, action === "shelve", (more) => this.page.ask(action, rows, more));
   }

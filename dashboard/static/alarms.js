@@ -1,9 +1,9 @@
 // The alarm list as operators know it, what is hidden from it, and what people decided.
 
 const { search } = new URL(import.meta.url);
-const { mounted, Sequence } = await import(`./mount.js${search}`);
+const { live } = await import(`./live.js${search}`);
 const { StatusLine, el, palette, say } = await import(`./dom.js${search}`);
-const { styleSheet, Tabs, Filters } = await import(`./listing.js${search}`);
+const { Filters, Tabs, download, styleSheet } = await import(`./listing.js${search}`);
 const { Rows } = await import(`./rows.js${search}`);
 const { columnsOf, SECTIONS } = await import(`./alarmcolumns.js${search}`);
 const { Groups } = await import(`./groups.js${search}`);
@@ -24,11 +24,10 @@ const EXPIRES_S = 12; // what was sent and is not even in the log after so long 
 class Alarms {
   constructor(root) {
     styleSheet(root);
-    this.sequence = new Sequence();
-    this.data = { may: {}, status: {} };
+    this.data = {};
+    this.given = { may: {} };
     this.section = "alarms";
     this.sent = new Map(); // by row: what this page has asked and not yet read back
-    this.title = el("h1", "", "Alarms");
     this.counts = el("span", "facts counts");
     this.who = el("span", "facts who");
     this.tabs = new Tabs("Lists", Object.keys(SECTIONS), SECTIONS, (section) => this.#open(section));
@@ -36,6 +35,7 @@ class Alarms {
     this.actions = new Actions(this);
     this.problem = el("p", "problem");
     this.problem.setAttribute("role", "alert");
+    this.problem.hidden = true;
     this.rows = new Rows({
       label: "Alarms",
       onSelect: () => this.actions.refresh(this),
@@ -45,24 +45,40 @@ class Alarms {
     this.groups = new Groups((row) => this.openAsset(row));
     this.none = el("p", "empty small");
     this.status = new StatusLine();
-    this.csv = el("a", "quiet", "Download CSV");
-    this.csv.download = "tocsin-audit.csv";
-    const head = el("header", "summary", this.title, this.counts, this.who);
+    this.csv = el("button", "quiet", "Download CSV");
+    this.csv.type = "button";
+    this.csv.addEventListener("click", () => this.#csv());
+    const head = el("header", "summary", el("h1", "", "Alarms"), this.counts, this.who);
     const tools = el("div", "tools", this.filters.node, this.csv, this.actions.node);
-    const list = el("section", "list", this.rows.node, this.groups.node, this.none);
-    this.host = el("main", "tocsin alarms", head, this.tabs.node, tools, this.problem, list, this.status.node);
+    this.list = el("section", "list", this.rows.node, this.groups.node, this.none);
+    this.host = el("main", "tocsin alarms", head, this.tabs.node, tools, this.problem, this.list, this.status.node);
     this.host.addEventListener("keydown", (event) => this.#slash(event));
     root.append(this.host);
   }
 
-  update({ data, setTriggerValue }) {
-    this.trigger = setTriggerValue;
+  /** The page ran: who looks, what that person may do, and what went wrong with what was asked. */
+  refresh(data) {
     palette(this.host);
-    const kind = this.sequence.accept(data, setTriggerValue);
-    if (!kind) return;
-    Object.assign(this.data, data);
+    this.given = data;
+    const { name, number } = data.problem ?? {};
+    if (number !== this.told) {
+      this.told = number;
+      this.sent.clear();
+      this.#tell(name ?? "");
+    }
+    say(this.who, data.login ? `${data.user}, ${data.role}` : `${data.user}: no login, everyone at this machine may do everything`);
+    if (this.data.status) this.#draw();
+  }
+
+  show(payload) {
+    palette(this.host);
+    Object.assign(this.data, payload);
     this.#forgetAnswered();
     this.#draw();
+  }
+
+  connection(since_s) {
+    this.status.connection?.(since_s);
   }
 
   destroy() {
@@ -85,7 +101,8 @@ class Alarms {
     const at = Date.now() / 1000;
     for (const row of rows) this.sent.set(row.id, { action, at, before: row.asked?.id ?? null });
     const targets = rows.map(({ asset, detector, incident }) => ({ asset, detector, incident }));
-    this.trigger("act", { id: crypto.randomUUID?.() ?? String(Math.random()), action, targets, ...more });
+    this.#tell("");
+    this.trigger("act", { id: String(Date.now()), action, targets, ...more });
     this.rows.clearSelection();
     this.#draw();
   }
@@ -106,8 +123,18 @@ class Alarms {
     const asked = new Map(rows.map((row) => [row.id, row.asked?.id ?? null]));
     for (const [id, { at, before }] of this.sent) {
       const isAnswered = asked.has(id) && asked.get(id) !== before;
-      if (isAnswered || now - at > EXPIRES_S || this.data.problem) this.sent.delete(id);
+      if (isAnswered || now - at > EXPIRES_S) this.sent.delete(id);
     }
+  }
+
+  #tell(problem) {
+    say(this.problem, problem);
+    this.problem.hidden = !problem;
+  }
+
+  async #csv() {
+    const problem = await download("files/audit.csv", "tocsin-audit.csv", this.given.ticket);
+    this.#tell(problem);
   }
 
   #slash(event) {
@@ -132,15 +159,12 @@ class Alarms {
     this.groups.node.hidden = !isGroups;
     this.rows.node.hidden = isGroups || shown.length === 0;
     if (isGroups) this.groups.show(shown, now);
-    else this.rows.show(section, columnsOf(section), shown, now, this.actions.any(section, data.may));
+    else this.rows.show(section, columnsOf(section), shown, now, this.actions.any(section, this.given.may));
     const left = section === "alarms" && data.left_out ? `${data.left_out} more are not shown.` : "";
     const isFiltered = shown.length < (data[section] ?? []).length;
     say(this.none, shown.length ? left : isFiltered ? "Nothing passes the filters." : NOTHING[section]);
     this.none.hidden = !this.none.textContent;
-    this.csv.hidden = section !== "audit" || !data.csv;
-    if (data.csv) this.csv.href = data.csv;
-    say(this.problem, data.problem ?? "");
-    this.problem.hidden = !data.problem;
+    this.csv.hidden = section !== "audit";
     this.actions.refresh(this);
     this.status.set(data.status);
   }
@@ -159,8 +183,7 @@ class Alarms {
       : "nothing to acknowledge";
     say(this.counts, text);
     this.counts.classList.toggle("waits", waiting > 0);
-    say(this.who, this.data.who ?? "");
   }
 }
 
-export default mounted((root) => new Alarms(root));
+export default live((root) => new Alarms(root));

@@ -55,6 +55,30 @@ export class Tabs {
   }
 }
 
+/** Get a file from the server with the ticket of this page and hand it to the browser; returns what went wrong. */
+export async function download(address, name, ticket) {
+  const { blob, problem } = await ask(address, ticket);
+  if (problem) return problem;
+  const link = el("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  return "";
+}
+
+/** Ask the server for a file: {blob} or {problem}. */
+export async function ask(address, ticket) {
+  try {
+    const answer = await fetch(new URL(address, document.baseURI), {
+      headers: { authorization: `Bearer ${ticket}` },
+    });
+    return answer.ok ? { blob: await answer.blob() } : { problem: (await answer.text()).slice(0, 300) };
+  } catch (error) {
+    return { problem: `The server does not answer: ${error.message}` };
+  }
+}
+
 const FILTERS = {
   site: { word: "All sites", of: (row) => row.site },
   priority: { word: "All priorities", of: (row) => row.priority },
@@ -137,4 +161,27 @@ export function priorityMark(priority) {
   const node = el("span", "priority", svg, capital(priority));
   node.dataset.priority = priority;
   return node;
+}
+
+/** Fill a table: heads, and rows of texts or elements; `numbers` are columns that stand to the right. */
+export function fillTable(table, heads, rows, numbers = []) {
+  const side = (node, c) => {
+    if (numbers.includes(c)) node.classList.add("n");
+    return node;
+  };
+  const head = el("thead", "", el("tr", "", ...heads.map((word, c) => side(el("th", "", word), c))));
+  const body = el("tbody", "", ...rows.map((cells) => el("tr", "", ...cells.map((cell, c) => side(el("td", "", cell ?? "–"), c)))));
+  table.replaceChildren(head, body);
+}
+
+/** A list of terms. */
+export function pairs(entries) {
+  const shown = entries.filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return el("dl", "pairs", ...shown.flatMap(([name, value]) => [el("dt", "", name), el("dd", "", value)]));
+}
+
+/** A number of bytes as a person says it. */
+export function bytes(n) {
+  if (n < 1000) return `${n} B`;
+  return n < 1e6 ? `${Math.round(n / 1000)} kB` : `${(n / 1e6).toFixed(1)} MB`;
 }
