@@ -29,11 +29,12 @@ class AlarmStream:
     book: Book
     _revision: int = -1
     _until_s: float = 0.0
+    _now_s: float = 0.0
     _parts: dict[str, Any] = field(default_factory=dict)
 
     def step(self, now_s: float) -> dict[str, Any]:
         """Sections that are not what they were, and the time."""
-        revision = self.book.revision
+        self._now_s, revision = now_s, self.book.revision
         if revision == self._revision and now_s > self._until_s:
             return {"now": now_s}
         facts = facts_of(self.book)
@@ -43,8 +44,8 @@ class AlarmStream:
         return changed(before, self._parts) | {"now": now_s}
 
     def whole(self) -> dict[str, Any]:
-        """All sections."""
-        return self._parts
+        """All sections, and the time of the last step."""
+        return self._parts | {"now": self._now_s}
 
 
 def changed(before: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,6 @@ class Alarms {
     this.section = "alarms";
     this.sent = new Map(); // by row: what this page has asked and not yet read back
     this.counts = el("span", "facts counts");
-    this.who = el("span", "facts who");
     this.tabs = new Tabs("Lists", Object.keys(SECTIONS), SECTIONS, (section) => this.#open(section));
     this.filters = new Filters(() => this.#draw());
     this.actions = new Actions(this);
@@ -48,7 +47,7 @@ class Alarms {
     this.csv = el("button", "quiet", "Download CSV");
     this.csv.type = "button";
     this.csv.addEventListener("click", () => this.#csv());
-    const head = el("header", "summary", el("h1", "", "Alarms"), this.counts, this.who);
+    const head = el("header", "summary", el("h1", "", "Alarms"), this.counts);
     const tools = el("div", "tools", this.filters.node, this.csv, this.actions.node);
     this.list = el("section", "list", this.rows.node, this.groups.node, this.none);
     this.host = el("main", "tocsin alarms", head, this.tabs.node, tools, this.problem, this.list, this.status.node);
@@ -66,19 +65,19 @@ class Alarms {
       this.sent.clear();
       this.#tell(name ?? "");
     }
-    say(this.who, data.login ? `${data.user}, ${data.role}` : `${data.user}: no login, everyone at this machine may do everything`);
+    this.status.who(data);
     if (this.data.status) this.#draw();
   }
 
   show(payload) {
-    palette(this.host);
     Object.assign(this.data, payload);
     this.#forgetAnswered();
     this.#draw();
   }
 
   connection(since_s) {
-    this.status.connection?.(since_s);
+    this.status.connection(since_s);
+    this.host.classList.toggle("lost", since_s !== null);
   }
 
   destroy() {

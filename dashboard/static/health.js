@@ -30,12 +30,12 @@ class Health {
     root.append(this.host);
   }
 
-  refresh() {
+  refresh(data) {
+    this.status.who(data);
     palette(this.host);
   }
 
   show(payload) {
-    palette(this.host);
     Object.assign(this.data, payload);
     const { data } = this;
     this.status.set(data.status);
@@ -56,7 +56,8 @@ class Health {
   }
 
   connection(since_s) {
-    this.status.connection?.(since_s);
+    this.status.connection(since_s);
+    this.host.classList.toggle("lost", since_s !== null);
   }
 
   destroy() {}

@@ -34,11 +34,11 @@ class Models {
 
   refresh(data) {
     palette(this.host);
+    this.status.who(data);
     this.ticket = data.ticket;
   }
 
   show(payload) {
-    palette(this.host);
     Object.assign(this.data, payload);
     this.status.set(this.data.status);
     const { cards, ready } = this.data;
@@ -48,7 +48,8 @@ class Models {
   }
 
   connection(since_s) {
-    this.status.connection?.(since_s);
+    this.status.connection(since_s);
+    this.host.classList.toggle("lost", since_s !== null);
   }
 
   destroy() {}

@@ -44,13 +44,13 @@ class Performance {
     root.append(this.host);
   }
 
-  refresh() {
+  refresh(data) {
+    this.status.who(data);
     this.look = palette(this.host);
     if (this.data.bins) this.chart.show(this.data.bins, this.look);
   }
 
   show(payload) {
-    this.look = palette(this.host);
     Object.assign(this.data, payload);
     const { ready, choice, bins } = this.data;
     this.empty.hidden = ready;
@@ -67,7 +67,8 @@ class Performance {
   }
 
   connection(since_s) {
-    this.status.connection?.(since_s);
+    this.status.connection(since_s);
+    this.host.classList.toggle("lost", since_s !== null);
   }
 
   destroy() {

@@ -25,12 +25,12 @@ class Similar {
     root.append(this.host);
   }
 
-  refresh() {
+  refresh(data) {
+    this.status.who(data);
     palette(this.host);
   }
 
   show(payload) {
-    palette(this.host);
     Object.assign(this.data, payload);
     this.status.set(this.data.status);
     const { incident, matches, choices, note } = this.data;
@@ -46,7 +46,8 @@ class Similar {
   }
 
   connection(since_s) {
-    this.status.connection?.(since_s);
+    this.status.connection(since_s);
+    this.host.classList.toggle("lost", since_s !== null);
   }
 
   destroy() {}

@@ -5,9 +5,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from monitor.commands import Action, Command
+from monitor.commands import Action, Command, encode_command
 from monitor.events import (
     ACTIVE,
+    Event,
     GroupEvent,
     IncidentEvent,
     Member,
@@ -15,10 +16,12 @@ from monitor.events import (
     SensorEvent,
     Verdict,
     alarm_id,
+    encode_event,
+    event_headers,
     incident_id,
     to_datetime,
 )
-from tests.dashboard.plant import START_NS, STEP_NS, incident, moment
+from tests.dashboard.plant import START_NS, STEP_NS, Publisher, incident, moment
 
 WALL = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
 
@@ -111,3 +114,35 @@ def group(*events: IncidentEvent, transition: Any = "joined", priority: Priority
 def at(window: int) -> datetime:
     """End of a window."""
     return to_datetime(START_NS + window * STEP_NS)
+
+
+def send(publisher: Publisher, *events: Event) -> None:
+    """Publish events as the daemon does, keyed by asset, and wait until they are there."""
+    for event in events:
+        asset = event.origin.asset if isinstance(event, GroupEvent) else event.asset
+        publisher.producer.send(
+            publisher.topics.anomalies, encode_event(event), key=asset.encode(), headers=event_headers(event)
+        )
+    publisher.producer.flush()
+
+
+def send_commands(publisher: Publisher, *commands: Command) -> None:
+    """Publish commands as a dashboard does."""
+    for each in commands:
+        publisher.producer.send(publisher.topics.commands, encode_command(each), key=each.asset.encode())
+    publisher.producer.flush()
+
+
+def send_dead_letter(publisher: Publisher, reason: str, detail: str, offset: int, value: bytes = b"{") -> None:
+    """Publish a dead letter with the headers that the daemon gives it."""
+    told = {
+        "topic": "tocsin.readings",
+        "partition": "1",
+        "offset": str(offset),
+        "timestamp": "1767225600000",
+        "reason": reason,
+        "detail": detail,
+    }
+    headers = [(f"tocsin-{name}", text.encode()) for name, text in told.items()]
+    publisher.producer.send(publisher.topics.deadletter, value, key=b"pump-1", headers=headers)
+    publisher.producer.flush()
