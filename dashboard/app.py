@@ -1,14 +1,15 @@
-"""The dashboard's entry script: Streamlit runs it from top to bottom for each viewer and each click."""
+"""The dashboard's entry script: Streamlit runs it from top to bottom once for each page that somebody opens."""
 
-import sys
 from functools import partial
 
 import streamlit as st
 
 from dashboard.components import STATIC
+from dashboard.shared import current
 from dashboard.views.asset import asset_page
 from dashboard.views.fleet import fleet_page
-from dashboard.views.shared import shared
+from dashboard.views.live import current_user
+from dashboard.views.login import login_page
 
 # Streamlit's own spacing is made for documents; a wall of tiles wants the room.
 STYLE = """
@@ -20,21 +21,29 @@ STYLE = """
 """
 
 
-def main(config_path: str) -> None:
-    """Draw the page that the address names."""
+def main() -> None:
+    """Draw the page that the address names, for who is logged in."""
     st.set_page_config(page_title="Tocsin", page_icon=str(STATIC / "icon.svg"), layout="wide")
     st.logo(str(STATIC / "logo.svg"), size="large")
     st.html(STYLE)
-    all_viewers = shared(config_path)
-    asset = st.Page(partial(asset_page, all_viewers), title="Asset", url_path="asset", icon=":material/show_chart:")
+    shared = current()
+    user = current_user(shared)
+    may_see = user is not None and user.role is not None
+    login = partial(login_page, user)
+    asset = st.Page(
+        partial(asset_page, shared) if may_see else login,
+        title="Asset",
+        url_path="asset",
+        icon=":material/show_chart:",
+    )
     fleet = st.Page(
-        partial(fleet_page, all_viewers, asset),
+        partial(fleet_page, shared, asset) if may_see else login,
         title="Fleet",
         url_path="fleet",
         icon=":material/grid_view:",
         default=True,
     )
-    st.navigation([fleet, asset], position="top").run()
+    st.navigation([fleet, asset], position="top" if may_see else "hidden").run()
 
 
-main(sys.argv[1])
+main()

@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 
+from monitor.dashboard_settings import Dashboard
 from monitor.errors import InvalidConfiguration
 from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
 
 __all__ = [
     "Asset",
     "Config",
+    "Dashboard",
     "Delivery",
     "Detector",
     "Input",
@@ -22,6 +24,8 @@ __all__ = [
     "parse",
     "resolve_secrets",
 ]
+
+SHORTEST_SECRET = 16
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -72,7 +76,17 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
     if delivery.snapshots is not None:
         delivery = msgspec.structs.replace(delivery, snapshots=str(base / delivery.snapshots))
     kafka = resolve_secrets(config.kafka, base)
-    return msgspec.structs.replace(config, kafka=kafka, delivery=delivery, detectors=detectors)
+    return msgspec.structs.replace(
+        config, kafka=kafka, delivery=delivery, detectors=detectors, dashboard=_dashboard(config.dashboard, base)
+    )
+
+
+def _dashboard(given: Dashboard, base: Path) -> Dashboard:
+    """The dashboard's settings with the key for its tickets resolved."""
+    secret = _secret("dashboard.ticket_secret", given.ticket_secret, base)
+    if 0 < len(secret) < SHORTEST_SECRET:
+        raise InvalidConfiguration(f"dashboard.ticket_secret: shorter than {SHORTEST_SECRET} characters")
+    return msgspec.structs.replace(given, ticket_secret=secret)
 
 
 def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from monitor.dashboard_settings import Dashboard
 from monitor.topics import Topics
 
 TEN_YEARS_S = 315_576_000  # longer is a mistake, and what stays below fits into nanoseconds of 64 bits
@@ -206,5 +207,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     delivery: Delivery = Delivery()
     scoring: Scoring = Scoring()
     telemetry: Telemetry = Telemetry()
+    dashboard: Dashboard = Dashboard()
     detectors: tuple[Detector, ...] = ()
     assets: tuple[Asset, ...] = ()
