@@ -1,14 +1,20 @@
-"""The dashboard's entry script: Streamlit runs it from top to bottom for each viewer and each click."""
+"""The dashboard's entry script: Streamlit runs it from top to bottom once for each page that somebody opens."""
 
-import sys
 from functools import partial
 
 import streamlit as st
 
 from dashboard.components import STATIC
+from dashboard.shared import current
+from dashboard.views.alarms import alarms_page
 from dashboard.views.asset import asset_page
 from dashboard.views.fleet import fleet_page
-from dashboard.views.shared import shared
+from dashboard.views.health import health_page
+from dashboard.views.live import current_user
+from dashboard.views.login import login_page
+from dashboard.views.models import models_page
+from dashboard.views.performance import performance_page
+from dashboard.views.similar import similar_page
 
 # Streamlit's own spacing is made for documents; a wall of tiles wants the room.
 STYLE = """
@@ -20,21 +26,44 @@ STYLE = """
 """
 
 
-def main(config_path: str) -> None:
-    """Draw the page that the address names."""
+def main() -> None:
+    """Draw the page that the address names, for who is logged in."""
     st.set_page_config(page_title="Tocsin", page_icon=str(STATIC / "icon.svg"), layout="wide")
     st.logo(str(STATIC / "logo.svg"), size="large")
     st.html(STYLE)
-    all_viewers = shared(config_path)
-    asset = st.Page(partial(asset_page, all_viewers), title="Asset", url_path="asset", icon=":material/show_chart:")
+    shared = current()
+    user = current_user(shared)
+    may_see = user is not None and user.role is not None
+    login = partial(login_page, user)
+    asset = st.Page(
+        partial(asset_page, shared) if may_see else login,
+        title="Asset",
+        url_path="asset",
+        icon=":material/show_chart:",
+    )
     fleet = st.Page(
-        partial(fleet_page, all_viewers, asset),
+        partial(fleet_page, shared, asset) if may_see else login,
         title="Fleet",
         url_path="fleet",
         icon=":material/grid_view:",
         default=True,
     )
-    st.navigation([fleet, asset], position="top").run()
+    others = [
+        st.Page(
+            partial(page, shared, *more) if may_see else login,
+            title=title,
+            url_path=path,
+            icon=f":material/{icon}:",
+        )
+        for page, more, title, path, icon in (
+            (alarms_page, [asset], "Alarms", "alarms", "notifications"),
+            (performance_page, [], "Performance", "performance", "speed"),
+            (similar_page, [asset], "Similar", "similar", "compare_arrows"),
+            (models_page, [], "Models", "models", "inventory_2"),
+            (health_page, [], "Health", "health", "monitor_heart"),
+        )
+    ]
+    st.navigation([fleet, others[0], asset, *others[1:]], position="top" if may_see else "hidden").run()
 
 
-main(sys.argv[1])
+main()

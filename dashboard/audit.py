@@ -67,21 +67,26 @@ def answers_by_command(decisions: Iterable[IncidentEvent]) -> dict[str, list[Inc
 
 def last_asked(
     commands: Iterable[Command], decisions: Iterable[IncidentEvent], now_s: float
-) -> dict[tuple[str, str], Asked]:
-    """The newest command about each (asset, detector) that is still worth showing at its row; detector may be ""."""
+) -> dict[tuple[str, str, str], Asked]:
+    """The newest command about each (asset, detector, incident) that is worth showing; the last two may be ""."""
     answers = answers_by_command(decisions)
-    shown: dict[tuple[str, str], Asked] = {}
+    shown: dict[tuple[str, str, str], Asked] = {}
     for command in commands:
         at_s = command.at.timestamp()
         if now_s - at_s > FORGET_S:
             continue
         answer, detail = judge(command, answers.get(command.command_id, ()), now_s)
-        key = (command.asset, command.detector)
+        key = (command.asset, command.detector, command.incident_id)
         if answer == "accepted" and now_s - at_s > FORGET_ACCEPTED_S:
             shown.pop(key, None)
             continue
         shown[key] = Asked(command.command_id, said(command.action), command.user, at_s, answer, detail)
     return shown
+
+
+def who_hid(decisions: Iterable[IncidentEvent]) -> dict[str, IncidentEvent]:
+    """The event that hid each alarm last, by the alarm's id: later ones do not repeat who, why and until when."""
+    return {e.alarm_id: e for e in decisions if e.transition in ("shelved", "suppressed", "taken_out_of_service")}
 
 
 def who_acknowledged(decisions: Iterable[IncidentEvent]) -> dict[str, tuple[str, float]]:
@@ -104,7 +109,7 @@ def audit_rows(commands: Iterable[Command], decisions: Iterable[IncidentEvent], 
     known = list(commands)
     ids = {command.command_id for command in known}
     rows = [_command_row(c, *judge(c, answers.get(c.command_id, ()), now_s)) for c in known]
-    rows += [_decision_row(e) for e in decisions if e.command_id not in ids and (e.actor or e.command_id)]
+    rows += [_decision_row(e) for e in decisions if e.command_id not in ids]
     return sorted(rows, key=lambda row: (-row["at"], row["id"]))
 
 
@@ -132,7 +137,7 @@ def _decision_row(event: IncidentEvent) -> dict[str, Any]:
     return {
         "id": event.command_id or event.event_id,
         "at": (event.decided or event.detected).timestamp(),
-        "who": event.actor,
+        "who": event.actor or ("the clock" if event.decided else "a rule"),
         "role": "",
         "what": event.transition.replace("_", " "),
         "asset": event.asset,

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from dashboard.audit import Asked, audit_rows, last_asked, said_true_or_false, who_acknowledged
+from dashboard.audit import Asked, audit_rows, last_asked, said_true_or_false, who_acknowledged, who_hid
 from dashboard.jsonable import link, number, seconds
 from monitor.commands import ALLOWED, NEEDS_REASON, Command, Role
 from monitor.events import ANNUNCIATED, GroupEvent, IncidentEvent, SensorEvent
@@ -17,9 +16,9 @@ CHANNELS_SHOWN = 3
 WORDS = {
     "unacknowledged": "Unacknowledged",
     "acknowledged": "Acknowledged",
-    "returned": "Returned, not acknowledged",
-    "latched": "Latched, not acknowledged",
-    "latched_acknowledged": "Latched",
+    "returned": "Returned",
+    "latched": "Latched",
+    "latched_acknowledged": "Latched, acknowledged",
     "shelved": "Shelved",
     "suppressed": "Suppressed",
     "out_of_service": "Out of service",
@@ -62,9 +61,24 @@ def alarm_sections(facts: Facts, now_s: float) -> dict[str, Any]:
     acknowledged = who_acknowledged(facts.decisions)
     labels = said_true_or_false(facts.decisions)
     in_groups = _members(facts.groups)
+    hid = who_hid(facts.decisions)
+    now = {event.alarm_id: event.state for event in facts.alarms}
 
     def rows(events: Iterable[IncidentEvent]) -> list[dict[str, Any]]:
         return [alarm_row(event, in_groups, acknowledged, labels, asked) for event in events]
+
+    def hidden(event: IncidentEvent) -> dict[str, Any]:
+        made = alarm_row(event, in_groups, acknowledged, labels, asked)
+        return made | decided_by(hid.get(event.alarm_id, event))
+
+    def ended_row(event: IncidentEvent) -> dict[str, Any]:
+        state = now.get(event.alarm_id, event.state)
+        return alarm_row(event, in_groups, acknowledged, labels, asked) | {
+            "id": incident_of(event),
+            "state": state,
+            "word": WORDS.get(state, state),
+            "waits": False,
+        }
 
     by_state: dict[str, list[IncidentEvent]] = {"shelved": [], "suppressed": [], "out_of_service": []}
     for event in facts.alarms:
@@ -75,10 +89,10 @@ def alarm_sections(facts: Facts, now_s: float) -> dict[str, Any]:
     return {
         "alarms": rows(ringing[:MOST_ROWS]),
         "left_out": max(len(ringing) - MOST_ROWS, 0),
-        "shelved": rows(sorted(by_state["shelved"], key=_comes_back)[:MOST_ROWS]),
-        "suppressed": rows(sorted(by_state["suppressed"], key=first_first)[:MOST_ROWS]),
-        "out_of_service": rows(sorted(by_state["out_of_service"], key=first_first)[:MOST_ROWS]),
-        "past": rows(ended[:PAST_ROWS]),
+        "shelved": sorted(map(hidden, by_state["shelved"]), key=_comes_back)[:MOST_ROWS],
+        "suppressed": [hidden(e) for e in sorted(by_state["suppressed"], key=first_first)[:MOST_ROWS]],
+        "out_of_service": [hidden(e) for e in sorted(by_state["out_of_service"], key=first_first)[:MOST_ROWS]],
+        "past": [ended_row(e) for e in ended[:PAST_ROWS]],
         "sensors": sensor_rows(facts.sensors),
         "groups": group_rows(facts.groups),
         "audit": audit_rows(facts.commands, facts.decisions, now_s)[:MOST_ROWS],
@@ -96,12 +110,16 @@ def alarm_row(
     in_groups: Mapping[str, dict[str, Any]],
     acknowledged: Mapping[str, tuple[str, float]],
     labels: Mapping[str, str],
-    asked: Mapping[tuple[str, str], Asked],
+    asked: Mapping[tuple[str, str, str], Asked],
 ) -> dict[str, Any]:
-    """One alarm, or one incident of the past; times in s, the peak in times of its limit."""
-    incident = event.occurrence_id or event.incident_id
+    """One alarm, or one incident of the past; times in s, the peak in times of its limit.
+
+    An alarm that is hidden and quiet has no incident, and then no beginning and no peak.
+    """
+    incident = incident_of(event)
     by, at_s = acknowledged.get(incident, ("", None))
-    answer = asked.get((event.asset, event.detector)) or asked.get((event.asset, ""))
+    keys = [(event.asset, detector, about) for detector in (event.detector, "") for about in (incident, "")]
+    answer = max((asked[key] for key in keys if key in asked), key=lambda each: each.at_s, default=None)
     return {
         "id": event.alarm_id or event.incident_id,
         "incident": incident,
@@ -114,24 +132,35 @@ def alarm_row(
         "detector": event.detector,
         "site": event.labels.get("site", ""),
         "channels": [{"name": c.channel, "share": number(c.share)} for c in event.channels[:CHANNELS_SHOWN]],
-        "since": seconds(event.start),
+        "since": seconds(event.start) if incident else None,
         "end": seconds(event.end),
-        "peak": number(event.peak / event.limit) if event.limit > 0 else None,
+        "peak": number(event.peak / event.limit) if incident and event.limit > 0 else None,
         "peak_time": seconds(event.peak_time),
         "model_version": event.model_version,
         "group": in_groups.get(incident),
         "acknowledged_by": by,
         "acknowledged_at": at_s,
         "label": labels.get(incident, event.label),
-        "actor": event.actor,
-        "reason": event.reason,
-        "decided": seconds(event.decided),
-        "until": seconds(event.until),
         "action": event.action,
         "runbook": link(event.runbook),
         "sensors": len(event.sensors),
         "similar": bool(event.latent),
         "asked": None if answer is None else answer.as_json(),
+    }
+
+
+def incident_of(event: IncidentEvent) -> str:
+    """The incident in view; empty where there is none. Events from before alarms had ids are of incidents."""
+    return event.occurrence_id if event.alarm_id else event.incident_id
+
+
+def decided_by(event: IncidentEvent) -> dict[str, Any]:
+    """Who or what hid an alarm, why, and until when."""
+    return {
+        "actor": event.actor,
+        "reason": event.reason,
+        "decided": seconds(event.decided or event.detected),
+        "until": seconds(event.until),
     }
 
 
@@ -196,8 +225,8 @@ def _members(groups: Iterable[GroupEvent]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _comes_back(event: IncidentEvent) -> datetime:
-    return event.until or datetime.max.replace(tzinfo=UTC)
+def _comes_back(row: Mapping[str, Any]) -> float:
+    return float("inf") if row["until"] is None else float(row["until"])
 
 
 def permissions(role: Role) -> dict[str, dict[str, bool]]:

@@ -1,10 +1,10 @@
 """Alarms: a pure step over (policy, state, scored window) that tells transitions, one incident for one event.
 
-States are those of ISA-18.2 / IEC 62682; delays are counted in closed windows of one asset and detector.
+States are those of ISA-18.2 / IEC 62682. Delays are counted in closed windows of one asset and detector. What people,
+rules and clocks do to an alarm is in `lifecycle`.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,21 +12,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from monitor.calibration import Limits
-from monitor.events import Contribution
-from monitor.level import Level, observe, quiet_from
+from monitor.events import ACTIVE, Happening, Priority, State
+from monitor.incidents import MAX_PAST, Incident, Seen, Window, extended
 from monitor.lift import in_force, left
 
-State = Literal["normal", "unacknowledged"]
-
-
-MAX_PAST = 4  # incidents that are remembered once they were cleared
-MAX_EXPLAINED = 3  # windows of an incident whose channels are kept, the highest ones
+# Where an alarm stands by its condition and its acknowledgement, whatever hides it.
+Standing = Literal["normal", "unacknowledged", "acknowledged", "returned", "latched", "latched_acknowledged"]
+PRIORITIES: tuple[Priority, ...] = ("low", "medium", "high")
+NOTHING_SEEN = Seen()
 
 
 class Policy(Struct, frozen=True):
     """Limits on the p-value, and how many windows in a row raise and clear.
 
     Within the revision bound (ns; 0: off) late readings revise incidents, which remember `heights` windows for that.
+    `density` (n, m): not windows in a row but n of the last m raise. `latching`: an alarm whose condition has gone
+    stands until it is reset. `steps`: from how many times the limit, times the asset's weight, an incident is of
+    medium and of high priority.
     """
 
     limits: Limits
@@ -35,56 +37,33 @@ class Policy(Struct, frozen=True):
     stride_ns: int
     revision_bound: int = 0
     heights: int = 0
+    density: tuple[int, int] | None = None
+    latching: bool = False
+    steps: tuple[float, float] = (math.inf, math.inf)
 
 
-class Window(Struct, frozen=True):
-    """One scored window of one asset: its end (ns), score, p-value and model version."""
+class Hold(Struct, frozen=True, omit_defaults=True):
+    """That a person shelved an alarm or took it out of service: who, why, since and until when (ns, wall clock)."""
 
-    end: int
-    score: float
-    p_value: float
-    model_version: str
-
-
-class Height(Struct, frozen=True, omit_defaults=True):
-    """A window of an incident that is, or may become, its peak.
-
-    `late` is the offset of the last message whose late readings it was made with, -1 where it is as it was closed;
-    `channels` are kept of the highest few.
-    """
-
-    window: Window
-    late: int = -1
-    channels: tuple[Contribution, ...] = ()
-
-
-class Incident(Struct, frozen=True, omit_defaults=True):
-    """One alarm since its first window over the limit; `seq` counts its published events.
-
-    `heights` are its highest windows in order of time, among those over the limit and those that were revised;
-    `revision_bound` (ns) is how far back readings were kept for it, 0: it is never revised; `level` is what its
-    windows over the limit typically score.
-    """
-
-    start: int
-    last_over: int
-    peak: Window
-    channels: tuple[Contribution, ...] = ()
-    seq: int = 0
-    heights: tuple[Height, ...] = ()
-    revision_bound: int = 0
-    level: Level | None = None
+    user: str
+    reason: str
+    since: int
+    until: int = 0
 
 
 class AlarmState(Struct, frozen=True, omit_defaults=True):
     """Where an asset's alarm stands; `upto` is the end of the last window that was taken into account.
 
+    `state` is by condition and acknowledgement; `shelved`, `out_of_service` and `suppressed` (the name of a rule, and
+    until when, in event time, it holds on after its condition) hide it: `shown` is what a person sees. `ended` is the
+    incident that has cleared and waits for its acknowledgement or reset. `told` counts the alarm's events.
     `past` are cleared incidents that may be revised, `revised_to` is the offset of the last message that revised one.
     `lift` is by how many raises the limit stood higher at `lifted_at` (ns, the last raise): see `monitor.lift`.
     `accepted` is the score up to which a person accepted windows as normal, of the model `accepted_by`; 0: nothing.
+    `marks` are the last windows by bits, the newest lowest, 1: over the limit; `overs` are those over it.
     """
 
-    state: State = "normal"
+    state: Standing = "normal"
     over: int = 0
     under: int = 0
     upto: int = 0
@@ -95,75 +74,112 @@ class AlarmState(Struct, frozen=True, omit_defaults=True):
     lifted_at: int = 0
     accepted: float = 0.0
     accepted_by: str = ""
+    ended: Incident | None = None
+    shelved: Hold | None = None
+    out_of_service: Hold | None = None
+    suppressed: str = ""
+    suppressed_to: int = 0
+    told: int = 0
+    marks: int = 0
+    overs: tuple[tuple[Window, Seen], ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether the alarm's condition stands."""
+        return self.state in ACTIVE
+
+    @property
+    def hidden(self) -> bool:
+        """Whether a person or a rule keeps the alarm from being annunciated."""
+        return bool(self.shelved or self.out_of_service or self.suppressed)
+
+    @property
+    def shown(self) -> State:
+        """The state that a person sees."""
+        if self.out_of_service:
+            return "out_of_service"
+        if self.shelved:
+            return "shelved"
+        return "suppressed" if self.suppressed else self.state
+
+    @property
+    def in_view(self) -> Incident | None:
+        """The incident that a person would mean now: the active one, or the one that waits for a person."""
+        return self.incident if self.active else self.ended
 
     @property
     def at_rest(self) -> bool:
-        """Whether a window within the limits would change nothing."""
-        return self.state == "normal" and self.over == 0
+        """Whether a window within the limits, and of no other suppression, would change nothing."""
+        return not (self.active or self.over or self.marks or self.suppressed_to)
+
+
+class Decision(Struct, frozen=True, omit_defaults=True):
+    """What a person or a clock decided: who, why, when (ns, wall clock), and by which command."""
+
+    user: str = ""
+    reason: str = ""
+    at: int = 0
+    command_id: str = ""
 
 
 class Transition(Struct, frozen=True):
-    """What happened, the states before and after, and the window that decided it.
+    """What happened, the states that a person saw before and after, and the window that decided it.
 
-    An incident that a person accepted as normal is cleared, by its peak at the time when that was decided.
+    `number` counts the alarm's events. `incident` is the one that it belongs to, None where the alarm has none.
+    `active` is whether the condition stands after it. `until` (ns, wall clock) is when a shelving ends; `label` is a
+    person's word on the incident `labelled`.
     """
 
-    kind: Literal["raised", "cleared", "revised"]
+    kind: Happening
     before: State
     after: State
     window: Window
-    incident: Incident
-    reason: Literal["", "accepted"] = ""
+    incident: Incident | None
+    number: int = 0
+    active: bool = False
+    reason: str = ""
+    decision: Decision | None = None
+    until: int = 0
+    label: Literal["", "true", "false"] = ""
+    labelled: str = ""
 
 
 def policy(
-    limits: Limits, stride_ns: int, on_delay_s: float, off_delay_s: float, revision_bound: int = 0, heights: int = 0
+    limits: Limits,
+    stride_ns: int,
+    on_delay_s: float,
+    off_delay_s: float,
+    revision_bound: int = 0,
+    heights: int = 0,
+    density: tuple[int, int] | None = None,
+    latching: bool = False,
+    steps: tuple[float, float] = (math.inf, math.inf),
 ) -> Policy:
     """Delays in windows: a delay is passed by the first window that ends at least so long after the run's first."""
     raise_after, clear_after = _windows(on_delay_s, stride_ns), _windows(off_delay_s, stride_ns)
-    return Policy(limits, raise_after, clear_after, stride_ns, revision_bound, heights)
+    return Policy(limits, raise_after, clear_after, stride_ns, revision_bound, heights, density, latching, steps)
 
 
 def _windows(delay_s: float, stride_ns: int) -> int:
     return 1 + math.ceil(round(delay_s * 1e9) / stride_ns)
 
 
-def step(
-    policy: Policy, state: AlarmState, window: Window, channels: tuple[Contribution, ...] = ()
-) -> tuple[AlarmState, Transition | None]:
-    """The state after one scored window, and the transition that it makes, if any.
-
-    A window at or before `upto` was counted before a restart and changes nothing. `channels` are the window's
-    contributions in falling order; those of the highest window are kept.
-    """
-    if window.end <= state.upto:
-        return state, None
-    over = is_over(policy, state, window)
-    state = replace(state, upto=window.end)
-    if over:
-        state = replace(state, over=state.over + 1, under=0, incident=_extend(policy, state, window, channels))
-    elif state.state == "normal":
-        state = replace(state, over=0, incident=None)
-    elif window.p_value > policy.limits.clear_p or window.score < _accepted(state, window.model_version):
-        state = replace(state, under=state.under + 1)
-    else:
-        state = replace(state, under=0)
-    return _decide(policy, state, window)
+# ------------------------------------------------------------------------------------------------ limits in force
 
 
 def limit_at(policy: Policy, state: AlarmState, end: int, model_version: str) -> float:
-    """The score that a window must reach to be over the limit: lifted, unless an alarm is open.
+    """The score that a window must reach to be over the limit: lifted, unless an alarm is active.
 
     A window that ends at `end` (ns) and was scored by this model.
     """
-    lift, accepted = state.lift if state.state == "normal" else 0.0, _accepted(state, model_version)
+    lift, accepted = 0.0 if state.active else state.lift, accepted_score(state, model_version)
     if not lift and not accepted:
         return policy.limits.score
     given = np.array([lift]), np.array([state.lifted_at]), np.array([accepted])
     return float(in_force(policy.limits, *given, np.array([end]))[0])
 
 
-def _accepted(state: AlarmState, model_version: str) -> float:
+def accepted_score(state: AlarmState, model_version: str) -> float:
     """The score that was accepted as normal; 0 where that was another model's."""
     return state.accepted if state.accepted_by == model_version else 0.0
 
@@ -172,12 +188,12 @@ def is_over(policy: Policy, state: AlarmState, window: Window) -> bool:
     """Whether a window is over the limit that is in force for its asset."""
     if window.p_value > policy.limits.raise_p:
         return False
-    if not policy.limits.decay_per_ns and not _accepted(state, window.model_version):
+    if not policy.limits.decay_per_ns and not accepted_score(state, window.model_version):
         return True
     return window.score >= limit_at(policy, state, window.end, window.model_version)
 
 
-def _lifted(policy: Policy, state: AlarmState, end: int) -> AlarmState:
+def lifted(policy: Policy, state: AlarmState, end: int) -> AlarmState:
     """The state with the limit lifted by one raise more, at this time."""
     if not policy.limits.decay_per_ns:
         return state
@@ -185,88 +201,119 @@ def _lifted(policy: Policy, state: AlarmState, end: int) -> AlarmState:
     return replace(state, lift=float(lift[0]) + 1.0, lifted_at=end)
 
 
-def _extend(policy: Policy, state: AlarmState, window: Window, channels: tuple[Contribution, ...]) -> Incident:
-    known = state.incident
-    level = observe(known.level if known else None, window.score, window.model_version)
-    if known is None:
-        first = Incident(window.end - policy.stride_ns, window.end, window, channels, level=level)
-        return with_heights(
-            policy, replace(first, revision_bound=policy.revision_bound), [Height(window, -1, channels)]
-        )
-    known = replace(known, last_over=window.end, level=level)
-    if exceeds(window, known.peak):
-        known = replace(known, peak=window, channels=channels)
-    return with_heights(policy, known, [*known.heights, Height(window, -1, channels)])
+def priority_of(policy: Policy, peak: Window, weight: float) -> Priority:
+    """Priority from severity, which is how many times over the detector's limit the peak is, and the asset's weight.
 
-
-def with_heights(policy: Policy, incident: Incident, heights: Sequence[Height]) -> Incident:
-    """The incident with the highest of these windows; with none where it is never revised."""
-    if not incident.revision_bound:
-        return incident
-    kept = sorted(heights, key=lambda height: height.window.end)
-    while len(kept) > policy.heights:
-        kept.remove(min(kept, key=rank))
-    explained = [height for height in kept if height.channels]
-    if len(explained) > MAX_EXPLAINED:
-        lower = sorted(explained, key=rank)[:-MAX_EXPLAINED]
-        kept = [replace(height, channels=()) if height in lower else height for height in kept]
-    return replace(incident, heights=tuple(kept))
-
-
-def rank(height: Height) -> tuple[float, float, int]:
-    """What puts windows in the order of their height, of several models too; of equal ones the first is higher."""
-    return -height.window.p_value, height.window.score, -height.window.end
-
-
-def exceeds(window: Window, peak: Window) -> bool:
-    """Whether a window is higher than the peak so far: by its score, or by its p-value where the models differ."""
-    if window.model_version == peak.model_version:
-        return window.score > peak.score
-    return window.p_value < peak.p_value
-
-
-def _decide(policy: Policy, state: AlarmState, window: Window) -> tuple[AlarmState, Transition | None]:
-    incident = state.incident
-    if incident is None:
-        return state, None
-    told = replace(incident, seq=incident.seq + 1)
-    if state.state == "normal" and state.over >= policy.raise_after:
-        after = replace(_lifted(policy, state, window.end), state="unacknowledged", under=0, incident=told)
-        return after, Transition("raised", "normal", "unacknowledged", window, told)
-    if state.state == "unacknowledged" and state.under >= policy.clear_after:
-        after = _ended(policy, state, told)
-        return after, Transition("cleared", "unacknowledged", "normal", window, told)
-    return state, None
-
-
-def accept(policy: Policy, state: AlarmState, at: int) -> tuple[AlarmState, Transition | None]:
-    """End an open incident at this event time (ns): its level is normal from now on, until the next model.
-
-    The limit begins anew above that level, without what the incident's own raise lifted it by: worse still rings.
-    Where no alarm is open, nothing happens.
+    Consequence times urgency, as the rationalisation of ISA-18.2 (clause 8) asks for: the weight stands for the one.
     """
-    incident = state.incident
-    if incident is None or state.state == "normal":
+    severity = weight * peak.score / max(policy.limits.score, 1e-30)
+    return PRIORITIES[sum(severity >= each for each in policy.steps)]
+
+
+# -------------------------------------------------------------------------------------------------------- the step
+
+
+def step(
+    policy: Policy, state: AlarmState, window: Window, seen: Seen = NOTHING_SEEN, weight: float = 1.0
+) -> tuple[AlarmState, Transition | None]:
+    """The state after one scored window, and the transition that it makes, if any.
+
+    A window at or before `upto` was counted before a restart and changes nothing. `seen` is kept of the highest one.
+    """
+    if window.end <= state.upto:
         return state, None
-    told = replace(incident, seq=incident.seq + 1)
-    peak, level = incident.peak, incident.level
-    version = level.model_version if level else peak.model_version
-    highest = peak.score if peak.model_version == version else math.inf
-    score = quiet_from(level, highest) if level else peak.score
-    after = replace(
-        _ended(policy, state, told), lift=0.0, accepted=max(score, _accepted(state, version)), accepted_by=version
-    )
-    window = replace(peak, end=at)
-    return after, Transition("cleared", state.state, "normal", window, told, "accepted")
+    over = is_over(policy, state, window)
+    state = replace(state, upto=window.end)
+    if state.active:
+        return _follow(policy, state, window, seen, over, weight)
+    raises, state = _counted(policy, state, window, seen, over)
+    return _raise(policy, state, window, weight) if raises else (state, None)
 
 
-def reset(state: AlarmState) -> AlarmState:
-    """The state as if nothing had ever been accepted as normal."""
-    return replace(state, accepted=0.0, accepted_by="")
+def _counted(policy: Policy, state: AlarmState, window: Window, seen: Seen, over: bool) -> tuple[bool, AlarmState]:
+    """Whether an alarm that is not active is to be raised, and its state with the window counted."""
+    if policy.density is not None:
+        return _counted_of_last(policy, policy.density, state, window, seen, over)
+    if not over:
+        return False, replace(state, over=0, incident=None)
+    state = replace(state, over=state.over + 1, under=0, incident=_extended(policy, state.incident, window, seen))
+    return state.over >= policy.raise_after, state
 
 
-def _ended(policy: Policy, state: AlarmState, told: Incident) -> AlarmState:
-    return replace(state, state="normal", over=0, under=0, incident=None, past=_past(policy, state, told))
+def _counted_of_last(
+    policy: Policy, density: tuple[int, int], state: AlarmState, window: Window, seen: Seen, over: bool
+) -> tuple[bool, AlarmState]:
+    """As `_counted`, by n of the last m windows; the incident begins with the oldest of these that is over."""
+    needed, last = density
+    marks = (state.marks << 1 | over) & ((1 << last) - 1)
+    count = marks.bit_count()
+    overs = ((*state.overs, (window, seen)) if over else state.overs)[-count:] if count else ()
+    state = replace(state, over=count, under=0, marks=marks, overs=overs, incident=None)
+    if count < needed:
+        return False, state
+    incident: Incident | None = None
+    for each, known in overs:
+        incident = _extended(policy, incident, each, known)
+    return True, replace(state, incident=incident, marks=0, overs=())
+
+
+def _follow(
+    policy: Policy, state: AlarmState, window: Window, seen: Seen, over: bool, weight: float
+) -> tuple[AlarmState, Transition | None]:
+    """An active alarm with one window more: it goes on, grows graver, or its condition is gone."""
+    if over:
+        state = replace(state, over=state.over + 1, under=0, incident=_extended(policy, state.incident, window, seen))
+        return _escalate(policy, state, window, weight)
+    if window.p_value > policy.limits.clear_p or window.score < accepted_score(state, window.model_version):
+        state = replace(state, under=state.under + 1)
+    else:
+        state = replace(state, under=0)
+    return _clear(policy, state, window) if state.under >= policy.clear_after else (state, None)
+
+
+def _extended(policy: Policy, incident: Incident | None, window: Window, seen: Seen) -> Incident:
+    return extended(incident, window, seen, policy.stride_ns, policy.revision_bound, policy.heights)
+
+
+def _raise(policy: Policy, state: AlarmState, window: Window, weight: float) -> tuple[AlarmState, Transition | None]:
+    """A new incident; one that waited for a person gives way to it."""
+    assert state.incident is not None
+    incident = replace(state.incident, priority=priority_of(policy, state.incident.peak, weight))
+    rung = state if state.hidden else lifted(policy, state, window.end)  # what nobody hears spends no budget
+    after = replace(rung, state="unacknowledged", under=0, incident=incident, ended=None)
+    return tell("raised", state, after, window)
+
+
+def _escalate(
+    policy: Policy, state: AlarmState, window: Window, weight: float
+) -> tuple[AlarmState, Transition | None]:
+    """An incident that has come to a higher priority rings again, though it was acknowledged."""
+    incident = state.incident
+    assert incident is not None
+    priority = priority_of(policy, incident.peak, weight)
+    if PRIORITIES.index(priority) <= PRIORITIES.index(incident.priority):
+        return state, None
+    after = replace(state, state="unacknowledged", incident=replace(incident, priority=priority))
+    return tell("escalated", state, after, window)
+
+
+def _clear(policy: Policy, state: AlarmState, window: Window) -> tuple[AlarmState, Transition | None]:
+    """The condition is gone: what is left depends on whether somebody saw it, and on whether it latches."""
+    seen_by_person = state.state == "acknowledged"
+    standing: Standing
+    if policy.latching:
+        standing = "latched_acknowledged" if seen_by_person else "latched"
+    else:
+        standing = "normal" if seen_by_person or state.hidden else "returned"
+    return tell("cleared", state, finished(policy, state, standing), window)
+
+
+def finished(policy: Policy, state: AlarmState, standing: Standing) -> AlarmState:
+    """The state whose incident has ended, and waits for a person unless all is normal."""
+    incident = state.incident
+    past = _past(policy, state, incident) if incident else state.past
+    ended = None if standing == "normal" else incident
+    return replace(state, state=standing, over=0, under=0, incident=None, ended=ended, past=past)
 
 
 def _past(policy: Policy, state: AlarmState, cleared: Incident) -> tuple[Incident, ...]:
@@ -274,3 +321,34 @@ def _past(policy: Policy, state: AlarmState, cleared: Incident) -> tuple[Inciden
     oldest = state.upto - policy.revision_bound - 2 * policy.stride_ns
     known = [each for each in (*state.past, cleared) if each.revision_bound and each.last_over > oldest]
     return tuple(known[-MAX_PAST:]) if policy.revision_bound else ()
+
+
+# ----------------------------------------------------------------------------------------------------- what is told
+
+
+def tell(
+    kind: Happening,
+    before: AlarmState,
+    after: AlarmState,
+    window: Window,
+    reason: str = "",
+    decision: Decision | None = None,
+) -> tuple[AlarmState, Transition]:
+    """The state after an event that is counted, and the event; it is the incident's that was or is in view."""
+    incident = after.in_view or before.in_view
+    if incident is not None:
+        counted = replace(incident, seq=incident.seq + 1)
+        after, incident = with_incident(after, counted), counted
+    after = replace(after, told=after.told + 1)
+    told = Transition(kind, before.shown, after.shown, window, incident, after.told, after.active, reason, decision)
+    return after, told
+
+
+def with_incident(state: AlarmState, incident: Incident) -> AlarmState:
+    """The state with this incident in every place where it is known, by its start."""
+
+    def put(known: Incident | None) -> Incident | None:
+        return incident if known is not None and known.start == incident.start else known
+
+    past = tuple(incident if each.start == incident.start else each for each in state.past)
+    return replace(state, incident=put(state.incident), ended=put(state.ended), past=past)

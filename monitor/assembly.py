@@ -1,18 +1,24 @@
 """From a configuration to what runs: models loaded, assets routed to detectors, a decoder and a pipeline."""
 
+import math
+import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import time
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 
 from monitor.columns import AssetTable
-from monitor.config import Asset, Config, Detector
+from monitor.config import Asset, Config, Detector, Suppression
 from monitor.errors import InvalidConfiguration
+from monitor.events import to_ns
+from monitor.modelfile import ModelMetadata
 from monitor.pipeline import Pipeline
 from monitor.records import Decoder
 from monitor.routes import Routes
 from monitor.scoring import Model, load_model
 from monitor.serving import Watch
+from monitor.suppression import DAYS, Condition, Rule
 
 MAX_LATE_BUCKETS = 100_000  # that a line of buckets keeps open for late readings
 
@@ -52,7 +58,7 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
                 f"at most {MAX_LATE_BUCKETS}"
             )
     most = config.scoring.max_batch
-    watches = [watch(detector, models[detector.name], most) for detector in config.detectors]
+    watches = [watch(config, detector, models[detector.name], most) for detector in config.detectors]
     channels = [each.metadata.channel_names for each in watches]
     routes = Routes([matcher(config, detector) for detector in config.detectors], channels)
     assets = AssetTable(routes, config.input.max_assets)
@@ -74,11 +80,14 @@ def assemble(config: Config, models: dict[str, Model]) -> Assembly:
         idle_limit_s=rules.idle_limit_s,
         reset_after_s=rules.reset_after_s,
         state_ahead=config.delivery.guarantee == "at-least-once",
+        weight=lru_cache(maxsize=10_000)(lambda asset: asset_facts(config, asset).weight),
+        suppressions=[suppressions(config, each.detector, each.metadata) for each in watches],
+        longest_shelving_s=config.alarms.longest_shelving_s,
     )
     return Assembly(decoder, pipeline, models)
 
 
-def watch(detector: Detector, model: Model, most: int) -> Watch:
+def watch(config: Config, detector: Detector, model: Model, most: int) -> Watch:
     """A detector's settings with its model, which is called with at most so many windows."""
     return Watch(
         detector.name,
@@ -90,6 +99,58 @@ def watch(detector: Detector, model: Model, most: int) -> Watch:
         detector.off_delay_s,
         detector.deadband,
         detector.publish_expected,
+        latent=True,
+        conditions=tuple(condition for _, condition in _asked(config, detector.name, model.metadata)),
+        density=detector.density,
+        latching=detector.latching,
+        steps=detector.priorities,
+    )
+
+
+def suppressions(config: Config, detector: str, metadata: ModelMetadata) -> tuple[Rule, ...]:
+    """Rules that suppress a detector's alarms; raises InvalidConfiguration where one asks for an unknown channel."""
+    asked = [rule for rule, _ in _asked(config, detector, metadata)]
+    return tuple(
+        _rule(config, each, asked) for each in config.suppressions if not each.detectors or detector in each.detectors
+    )
+
+
+def _asked(config: Config, detector: str, metadata: ModelMetadata) -> list[tuple[Suppression, Condition]]:
+    """Rules that ask for one of the detector's channels; one for all detectors passes those without it over."""
+    found = []
+    for rule in config.suppressions:
+        if not rule.channel or (rule.detectors and detector not in rule.detectors):
+            continue
+        if rule.channel in metadata.channel_names:
+            low = -math.inf if rule.below is None else rule.below
+            high = math.inf if rule.above is None else rule.above
+            found.append((rule, Condition(metadata.channel_names.index(rule.channel), low, high)))
+        elif rule.detectors:
+            raise InvalidConfiguration(
+                f"suppressions: '{rule.name}': the model of '{detector}' has no channel '{rule.channel}'"
+            )
+    return found
+
+
+def _rule(config: Config, rule: Suppression, asked: list[Suppression]) -> Rule:
+    def matches(asset: str) -> bool:
+        if rule.channel and rule not in asked:
+            return False  # the detector does not see that channel
+        if any(fnmatchcase(asset, glob) for glob in rule.assets):
+            return True
+        return bool(rule.labels) and rule.labels.items() <= asset_facts(config, asset).labels.items()
+
+    daily = (time.fromisoformat(rule.daily[0]), time.fromisoformat(rule.daily[1])) if rule.daily else None
+    return Rule(
+        rule.name,
+        matches,
+        to_ns(rule.begin) if rule.begin else None,
+        to_ns(rule.end) if rule.end else None,
+        daily,
+        frozenset(DAYS.index(day) for day in rule.days or DAYS),
+        zoneinfo.ZoneInfo(rule.timezone),
+        asked.index(rule) if rule in asked else None,
+        round(rule.hold_s * 1e9),
     )
 
 
@@ -105,9 +166,10 @@ def matcher(config: Config, detector: Detector) -> Callable[[str], bool]:
 
 
 def asset_facts(config: Config, asset: str) -> Asset:
-    """What the configuration says of an asset: labels of all matching entries, weight and runbook of the last."""
+    """What the configuration says of an asset: labels of all matching entries, the rest of the last."""
     found = [entry for entry in config.assets if fnmatchcase(asset, entry.match)]
     labels = {name: value for entry in found for name, value in entry.labels.items()}
     weight = found[-1].weight if found else 1.0
     runbook = next((entry.runbook for entry in reversed(found) if entry.runbook), "")
-    return Asset(match=asset, labels=labels, weight=weight, runbook=runbook)
+    action = next((entry.action for entry in reversed(found) if entry.action), "")
+    return Asset(match=asset, labels=labels, weight=weight, runbook=runbook, action=action)

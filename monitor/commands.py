@@ -98,4 +98,15 @@ def decode_command(body: bytes) -> Command:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidCommand(str(error)) from None
+        raise InvalidCommand(str(error), **_addressed(body)) from None
+
+
+def _addressed(body: bytes) -> dict[str, str]:
+    """What can be read of a command that is none, to answer it."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return {}
+    known = found if isinstance(found, dict) else {}
+    named = {name: known.get(name) for name in ("command_id", "asset", "user")}
+    return {name: value[:256] for name, value in named.items() if isinstance(value, str)}

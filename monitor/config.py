@@ -2,26 +2,33 @@
 
 import os
 import tomllib
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from monitor.dashboard_settings import Dashboard
 from monitor.errors import InvalidConfiguration
-from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
+from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
 
 __all__ = [
+    "Alarms",
     "Asset",
     "Config",
+    "Dashboard",
     "Delivery",
     "Detector",
     "Input",
     "Scoring",
+    "Suppression",
     "Telemetry",
     "load",
     "parse",
     "resolve_secrets",
 ]
+
+SHORTEST_SECRET = 16
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -62,6 +69,14 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
             raise InvalidConfiguration(f"detectors: the name '{detector.name}' stands twice")
         if not detector.assets and not detector.labels:
             raise InvalidConfiguration(f"detectors: '{detector.name}' needs `assets` or `labels`")
+        if detector.density and detector.density[0] > detector.density[1]:
+            raise InvalidConfiguration(
+                f"detectors: '{detector.name}': density: {detector.density[0]} is more than {detector.density[1]}"
+            )
+        if detector.priorities[0] > detector.priorities[1]:
+            raise InvalidConfiguration(f"detectors: '{detector.name}': priorities: medium is above high")
+    for rule in config.suppressions:
+        _check_suppression(rule, names)
     if config.input.reset_after_s < config.input.idle_limit_s:
         raise InvalidConfiguration(
             f"input.reset_after_s: {config.input.reset_after_s:g} is less than input.idle_limit_s "
@@ -72,7 +87,36 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
     if delivery.snapshots is not None:
         delivery = msgspec.structs.replace(delivery, snapshots=str(base / delivery.snapshots))
     kafka = resolve_secrets(config.kafka, base)
-    return msgspec.structs.replace(config, kafka=kafka, delivery=delivery, detectors=detectors)
+    return msgspec.structs.replace(
+        config, kafka=kafka, delivery=delivery, detectors=detectors, dashboard=_dashboard(config.dashboard, base)
+    )
+
+
+def _dashboard(given: Dashboard, base: Path) -> Dashboard:
+    """The dashboard's settings with the key for its tickets resolved."""
+    secret = _secret("dashboard.ticket_secret", given.ticket_secret, base)
+    if 0 < len(secret) < SHORTEST_SECRET:
+        raise InvalidConfiguration(f"dashboard.ticket_secret: shorter than {SHORTEST_SECRET} characters")
+    return msgspec.structs.replace(given, ticket_secret=secret)
+
+
+def _check_suppression(rule: Suppression, detectors: list[str]) -> None:
+    where = f"suppressions: '{rule.name}'"
+    if not rule.assets and not rule.labels:
+        raise InvalidConfiguration(f'{where} needs `assets` or `labels`; ["*"] is all')
+    if unknown := set(rule.detectors) - set(detectors):
+        raise InvalidConfiguration(f"{where}: there is no detector '{min(unknown)}'")
+    if bool(rule.channel) != (rule.below is not None or rule.above is not None):
+        raise InvalidConfiguration(f"{where}: a `channel` needs `below` or `above`, and these need a channel")
+    if not (rule.channel or rule.begin or rule.end or rule.daily):
+        raise InvalidConfiguration(f"{where} says neither when nor by which channel: it would always hold")
+    for moment in (rule.begin, rule.end):
+        if moment is not None and moment.tzinfo is None:
+            raise InvalidConfiguration(f"{where}: {moment.isoformat()} has no zone; write it with a Z or +01:00")
+    try:
+        zoneinfo.ZoneInfo(rule.timezone)
+    except (ValueError, zoneinfo.ZoneInfoNotFoundError, OSError):
+        raise InvalidConfiguration(f"{where}: there is no time zone '{rule.timezone}'") from None
 
 
 def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from monitor.assembly import Assembly
 from monitor.columns import Columns, Messages
 from monitor.config import Config
 from monitor.errors import RetriableError
+from monitor.people import People
 from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.snapshots import Snapshots
@@ -18,6 +19,7 @@ from monitor.state import Position
 from monitor.takeover import Takeover
 from monitor.telemetry import Metrics
 from monitor.transport import Outgoing, TopicPartition, Transport
+from monitor.transport.commands import CommandLog, NoCommands
 from monitor.waiting import Waiting
 
 LOOP_LIMIT_S = 60.0  # a loop that takes longer is not healthy
@@ -48,6 +50,7 @@ class Daemon:
         rest: Callable[[], None] = lambda: None,
         follow: Callable[[Output], None] = lambda output: None,
         stop: threading.Event | None = None,
+        commands: CommandLog | None = None,
     ) -> None:
         """`rest` is called in the first moment without work after much of it, `follow` after every step.
 
@@ -69,6 +72,7 @@ class Daemon:
         self._doubt = ""  # why what is held may be ahead of what is committed; empty where it is not
         self._stop = stop or threading.Event()
         self._retry = Waiting(self._stop, self._tell_retry)
+        self._people = People(assembly.pipeline, commands or NoCommands(), log, self.metrics)
         self._takeover = Takeover(config, transport, log, self.metrics, self._clock.monotonic)
 
     def stop(self) -> None:
@@ -117,7 +121,7 @@ class Daemon:
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
         started = self._clock.monotonic()
         decoded = [(each, self._decode(each)) for each in messages]
-        output = self._step(decoded)
+        output = self._step(decoded) + self._people.turn(round(self._clock.now() * 1e9))
         self._follow(output)
         self._worked += output.counts.readings
         if not messages and self._worked > REST_AFTER:
@@ -146,6 +150,7 @@ class Daemon:
         rebuilt = self._snapshots.restore(where, resumed.position, resumed.position.topic_id)
         self._takeover.tell(where, resumed, refilled=rebuilt is None)
         self._assembly.pipeline.assign(where, resumed.position, resumed.entries, rebuilt)
+        self._people.assigned(where)
         begin = rebuilt.offset if rebuilt else low
         if self._retry(lambda: self._transport.start(where, begin)) is None:  # it has left, or stopping
             self._let_go(where)

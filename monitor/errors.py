@@ -41,7 +41,14 @@ class InvalidData(TocsinError):
 
 
 class InvalidCommand(TocsinError):
-    """A message on `tocsin.commands` that is no command; the text is the detail."""
+    """A message on `tocsin.commands` that is no command; the text is the detail.
+
+    `command_id`, `asset` and `user` are what could be read of it, so that it can be answered.
+    """
+
+    def __init__(self, detail: str, command_id: str = "", asset: str = "", user: str = "") -> None:
+        super().__init__(detail)
+        self.command_id, self.asset, self.user = command_id, asset, user
 
 
 class FencedError(TocsinError):

@@ -72,15 +72,17 @@ class SensorFault(Struct, frozen=True):
 
 
 class IncidentEvent(Struct, frozen=True):
-    """One transition of an alarm; all times but `decided` are event time, UTC.
+    """One transition of an alarm; all times but `decided` and `until` are event time, UTC.
 
     `incident_id` is the incident's, where the event belongs to one, else the alarm's; `seq` counts within it.
-    `occurrence_id` is the incident's or empty. `alarm_seq` counts all events of the alarm. Of an incident: `start` is
-    when the first window over the limit began to differ, `end` the last one's end, `peak` the highest score so far,
-    at `peak_time`. `detected` is the window end at which the transition was decided, or the newest one when a person
-    or a timer decided it at `decided` (wall clock). `state` is the alarm's after the event; `active` tells whether
-    its condition stands, whatever hides it. `until` is when a shelved alarm comes back (wall clock). `reason` is a
-    person's, a rule's name, why a command was rejected, or "accepted". `label` is what a person said of it.
+    `occurrence_id` is the incident's (`labelled`: of the one that was labelled) or empty, and then scores say
+    nothing. `alarm_seq` counts all events of the alarm. Of an incident: `start` is when the first window over the
+    limit began to differ, `end` the last one's end, `peak` the highest score so far, at `peak_time`. `detected` is
+    the window end at which the transition was decided, or the newest one when a person or a timer decided it, at
+    `decided` (wall clock). `state` is the alarm's after the event, `active` whether its condition stands, whatever
+    hides it; `revised` speaks of its incident alone, which may be a past one. `until` is when a shelved alarm comes
+    back (wall clock). `reason` is a person's, a rule's name, why a command was rejected, or "accepted". `label` is
+    what a person said of it.
     """
 
     incident_id: str

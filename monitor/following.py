@@ -114,7 +114,7 @@ class Following:
         self._passed.put((each, candidate))
 
     def _watch(self, each: _Followed, model: Model) -> Watch:
-        return watch(each.detector, model, self._config.scoring.max_batch)
+        return watch(self._config, each.detector, model, self._config.scoring.max_batch)
 
     def _refuse(self, each: _Followed, error: Exception) -> None:
         serves = self._serves[each.detector.name].metadata.version

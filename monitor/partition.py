@@ -43,6 +43,7 @@ class PartitionState:
         self._committed = position
         self._next = position.low
         self._entries = position.entries
+        self.cmd = position.cmd  # next offset of the commands' topic, None: not known yet
         self._stream = LOWEST
         self.detectors = [watched(rules, assets) for rules in watching]
         recorded = []
@@ -56,6 +57,8 @@ class PartitionState:
         self._recorded = RecordedCloses(recorded)
         if rebuilt is not None:
             self._take_over(rebuilt)
+        for detector in self.detectors:
+            detector.restore_shelved()
         if self.caught_up:
             self._restore_stream()
         self._repeat_closes((self._next, -1), [None] * len(self.detectors))
@@ -76,7 +79,7 @@ class PartitionState:
             return self._committed
         low = min((detector.low_offset() for detector in self.detectors), default=HIGHEST)
         stream = None if self._stream == LOWEST else self._stream
-        return Position(self._next, min(low, self._next), stream, self._committed.topic_id, self._entries)
+        return Position(self._next, min(low, self._next), stream, self._committed.topic_id, self._entries, self.cmd)
 
     # -------------------------------------------------------------------------------------------- readings
 

@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 from msgspec import Struct
 
-from monitor.alarms import Transition
+from monitor.alarms import Decision, Transition
 from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
+from monitor.commands import Command
 from monitor.drift import KINDS, Change, Kind
 from monitor.events import to_datetime
 from monitor.gather import Gather
@@ -26,6 +27,7 @@ from monitor.scored import ScoredWindows, observed_share
 from monitor.scoring import Floats
 from monitor.serving import ModelFault, Serving, Watch, merged
 from monitor.state import Position, StateEntry, StateKey
+from monitor.suppression import Rule
 from monitor.watched import Watched, Watching
 from monitor.windows import Sink
 from monitor.wire import Scores
@@ -114,8 +116,11 @@ class Pipeline:
         idle_limit_s: float = 300.0,
         reset_after_s: float = 86_400.0,
         state_ahead: bool = False,
+        weight: Callable[[str], float] = lambda asset: 1.0,
+        suppressions: Sequence[tuple[Rule, ...]] = (),
+        longest_shelving_s: float = 86_400.0,
     ) -> None:
-        """`routes` numbers detectors as `watches` does; `state_ahead` as `Watching` has it."""
+        """`routes` numbers detectors as `watches` does, `suppressions` too; others as `Watching` has them."""
         self.assets = assets
         self.partitions: dict[TopicPartition, PartitionState] = {}
         self._serving = [Serving(watch, round(revision_bound_s * 1e9)) for watch in watches]
@@ -128,6 +133,9 @@ class Pipeline:
                 serving.watch.drift,
                 partial(routes.columns, number),
                 state_ahead,
+                weight,
+                suppressions[number] if suppressions else (),
+                longest_shelving_s,
             )
             for number, serving in enumerate(self._serving)
         ]
@@ -221,6 +229,58 @@ class Pipeline:
         output.positions[where] = partition.position()
         return output
 
+    def obey(self, where: TopicPartition, command: Command, now: int) -> Output:
+        """What a command does to the alarms of its asset (`now`: ns, wall clock), and the answer to it.
+
+        Of all its detectors, or of the one that it names; one answer where none of them can obey, and none at all
+        where the asset was never seen on this partition.
+        """
+        seen = self._that_saw(where, command.asset)
+        asked = [each for each in seen if command.detector in ("", each[0].rules.detector)]
+        if seen and not asked:
+            decision = Decision(command.user, command.reason, now, command.command_id)
+            return self.refuse(where, command.asset, f"no detector '{command.detector}' watches it", decision)
+        tried = [(watched, *watched.obey(command, now, where, version)) for watched, version in asked]
+        obeyed = [each for each in tried if each[2].kind != "rejected"]
+        output = Output()
+        for watched, limit, told, make_so in obeyed or tried[:1]:
+            make_so()
+            output.transitions.append(Told(*where, command.asset, watched.rules.detector, limit, told))
+        return self._decided(output, [where])
+
+    def refuse(self, where: TopicPartition, asset: str, why: str, decision: Decision) -> Output:
+        """The answer to what cannot be a command for this asset; none where it was never seen on this partition."""
+        output = Output()
+        for watched, version in self._that_saw(where, asset)[:1]:
+            told = watched.refuse(asset, why, decision, version)
+            output.transitions.append(Told(*where, asset, watched.rules.detector, *told))
+        return self._decided(output, [where])
+
+    def _that_saw(self, where: TopicPartition, asset: str) -> list[tuple[Watched, str]]:
+        """Detectors that have seen an asset on this partition, each with the version of its model in service."""
+        numbered = enumerate(self.partitions[where].detectors)
+        return [(each, self._serving[number].versions()[0]) for number, each in numbered if each.has_seen(asset)]
+
+    def expire(self, now: int) -> Output:
+        """Alarms whose time on the shelf is up come back (`now`: ns, wall clock)."""
+        output, touched = Output(), []
+        for where, partition in self.partitions.items():
+            if not partition.caught_up:
+                continue
+            for number, watched in enumerate(partition.detectors):
+                for asset, limit, told in watched.expire(now, self._serving[number].versions()[0]):
+                    output.transitions.append(Told(*where, asset, watched.rules.detector, limit, told))
+                    touched.append(where)
+        return self._decided(output, touched)
+
+    def _decided(self, output: Output, touched: Iterable[TopicPartition]) -> Output:
+        """The output with the state and the positions that go with decisions."""
+        for where in dict.fromkeys(touched if output.transitions else ()):
+            partition = self.partitions[where]
+            output.state += [(where, key, entry) for key, entry in partition.changed_state()]
+            output.positions[where] = partition.position()
+        return output
+
     def _run(
         self, output: Output, touched: list[TopicPartition], close: Callable[[PartitionState, list[Sink]], None]
     ) -> Output:
@@ -238,7 +298,7 @@ class Pipeline:
             if scored[number]:
                 self._tell(number, partitions, ScoredWindows.joined(scored[number]), output)
             elif self._watching[number].policy.revision_bound:
-                self._tell(number, partitions, ScoredWindows.none(len(self._watching[number].channels)), output)
+                self._tell(number, partitions, self._serving[number].none(), output)
         for partition in partitions:
             partition.tidy()
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 from monitor.assembly import asset_facts
 from monitor.columns import DeadLetter, Headers, Messages
-from monitor.config import Asset, Config
-from monitor.events import IncidentEvent, encode_event, event_headers, incident_id, to_datetime
+from monitor.config import Asset, Config, Detector
+from monitor.events import IncidentEvent, alarm_id, encode_event, event_headers, incident_id, to_datetime
 from monitor.pipeline import Output, Told
 from monitor.state import encode_entry, encode_key
 from monitor.transport import Outgoing
@@ -24,6 +24,7 @@ class Publisher:
         self._max_scores_bytes = max_scores_bytes or config.delivery.scores_message_bytes
         self._max_deadletter_bytes = max_deadletter_bytes
         self._facts = lru_cache(maxsize=10_000)(self._asset_facts)
+        self._detectors = {detector.name: detector for detector in config.detectors}
 
     def _asset_facts(self, asset: str) -> Asset:
         return asset_facts(self._config, asset)
@@ -45,7 +46,9 @@ class Publisher:
 
     def events(self, transitions: Iterable[Told]) -> list[IncidentEvent]:
         """Incident events of transitions."""
-        return [incident_event(told, self._facts(told.asset)) for told in transitions]
+        return [
+            incident_event(told, self._facts(told.asset), self._detectors.get(told.detector)) for told in transitions
+        ]
 
     def state(self, output: Output) -> list[Outgoing]:
         """Messages of changed state, on their input's partition."""
@@ -95,13 +98,20 @@ def _size(headers: Headers) -> int:
     return sum(len(name.encode()) + len(data or b"") + 10 for name, data in headers)
 
 
-def incident_event(told: Told, facts: Asset) -> IncidentEvent:
-    """The body of an incident event, from a transition and what the configuration knows of the asset."""
+def incident_event(told: Told, facts: Asset, detector: Detector | None = None) -> IncidentEvent:
+    """The body of an incident event, from a transition and what the configuration knows of asset and detector.
+
+    One that belongs to no incident is told under the alarm's id, and its scores are those of no window.
+    """
     transition, incident = told.transition, told.transition.incident
-    window, peak = transition.window, incident.peak
+    where = told.topic, told.partition, told.asset, told.detector
+    window, decision = transition.window, transition.decision
+    peak, alarm = incident.peak if incident else window, alarm_id(*where)
+    occurrence = incident_id(*where, incident.start) if incident else transition.labelled
+    at = window.end or (decision.at if decision else 0)  # of an asset without any window yet
     return IncidentEvent(
-        incident_id=incident_id(told.topic, told.partition, told.asset, told.detector, incident.start),
-        seq=incident.seq,
+        incident_id=occurrence if incident else alarm,
+        seq=incident.seq if incident else transition.number,
         transition=transition.kind,
         state=transition.after,
         previous_state=transition.before,
@@ -110,18 +120,30 @@ def incident_event(told: Told, facts: Asset) -> IncidentEvent:
         model_version=window.model_version,
         topic=told.topic,
         partition=told.partition,
-        start=to_datetime(incident.start),
-        end=to_datetime(incident.last_over) if transition.after == "normal" else None,
-        detected=to_datetime(window.end),
+        start=to_datetime(incident.start if incident else at),
+        end=to_datetime(incident.last_over) if incident and not transition.active else None,
+        detected=to_datetime(at),
         score=window.score,
         limit=told.limit,
         p_value=window.p_value,
         peak=peak.score,
-        peak_time=to_datetime(peak.end),
+        peak_time=to_datetime(peak.end or at),
         peak_p_value=peak.p_value,
-        channels=incident.channels,
+        channels=incident.channels if incident else (),
         labels=facts.labels,
         weight=facts.weight,
-        runbook=facts.runbook,
+        runbook=facts.runbook or (detector.runbook if detector else ""),
         reason=transition.reason,
+        alarm_id=alarm,
+        occurrence_id=occurrence,
+        alarm_seq=transition.number,
+        active=transition.active,
+        priority=incident.priority if incident else "low",
+        action=facts.action or (detector.action if detector else ""),
+        actor=decision.user if decision else "",
+        command_id=decision.command_id if decision else "",
+        decided=to_datetime(decision.at) if decision else None,
+        until=to_datetime(transition.until) if transition.until else None,
+        label=transition.label,
+        latent=incident.latent if incident else (),
     )

@@ -12,11 +12,12 @@ from operator import itemgetter
 import numpy as np
 from msgspec.structs import replace
 
-from monitor.alarms import AlarmState, Height, Incident, Policy, State, Transition, Window, rank, with_heights
+from monitor.alarms import AlarmState, Policy, Transition, with_incident
 from monitor.arrays import HIGHEST, LOWEST, Bools, Ints, ranges, segment_bounds
 from monitor.contributions import contributions
-from monitor.events import Contribution
+from monitor.events import Contribution, State
 from monitor.grid import Grid
+from monitor.incidents import Height, Incident, Window, rank, with_heights
 from monitor.lines import Floats
 from monitor.modelfile import Channel
 from monitor.placed import LateReadings, Readings
@@ -36,7 +37,7 @@ def remembered(window: int, stride: int) -> int:
 
 def published(policy: Policy, state: AlarmState) -> list[Incident]:
     """The incidents of an asset that late readings may revise, in order of time."""
-    known = [*state.past, *([state.incident] if state.incident and state.state != "normal" else [])]
+    known = [*state.past, *([state.incident] if state.incident and state.active else [])]
     return [each for each in known if 0 < policy.revision_bound <= each.revision_bound]
 
 
@@ -49,9 +50,10 @@ def limited(state: AlarmState, bound: int) -> AlarmState:
         return replace(incident, revision_bound=bound, heights=incident.heights if bound else ())
 
     incident = known(state.incident) if state.incident else None
+    ended = known(state.ended) if state.ended else None
     if not bound:
-        return replace(state, incident=incident, past=(), revised_to=-1)
-    return replace(state, incident=incident, past=tuple(known(each) for each in state.past))
+        return replace(state, incident=incident, ended=ended, past=(), revised_to=-1)
+    return replace(state, incident=incident, ended=ended, past=tuple(known(each) for each in state.past))
 
 
 def with_remade(
@@ -66,10 +68,11 @@ def with_remade(
         heights.remove(peak)
         peak = replace(peak, channels=explain(peak))
         heights.append(peak)
-    revised = with_heights(policy, incident, heights)
+    revised = with_heights(policy.heights, incident, heights)
     if same and (not peak.channels or peak.channels == incident.channels):
         return revised, False
-    return replace(revised, peak=peak.window, channels=peak.channels, seq=incident.seq + 1), True
+    latent = incident.latent if same else ()  # of another peak it is not known
+    return replace(revised, peak=peak.window, channels=peak.channels, latent=latent, seq=incident.seq + 1), True
 
 
 @dataclass(slots=True)
@@ -254,11 +257,9 @@ class Revisions:
                 return self._explained(readings, height, late.highest, rescore)
 
             after, changed = with_remade(self._policy, incident, remade, explain)
-            state = _replaced(state, incident, after, late.offset)
+            state = replace(with_incident(state, after), revised_to=late.offset, told=state.told + changed)
             if changed:
-                window = max(remade, key=rank).window
-                now: State = state.state if state.incident == after else "normal"  # a revision changes nothing of it
-                told.append(Transition("revised", now, now, window, after))
+                told.append(_revised(state, after, max(remade, key=rank).window))
         return state, told
 
     def _lies_in(self, late: Late) -> Ints:
@@ -301,8 +302,8 @@ class Revisions:
         return contributions(self.channels, scored, 0) if len(scored.bucket) else ()
 
 
-def _replaced(state: AlarmState, before: Incident, after: Incident, offset: int) -> AlarmState:
-    """The state with an incident that may have been revised in its place."""
-    if state.incident == before:
-        return replace(state, incident=after, revised_to=offset)
-    return replace(state, past=tuple(after if each == before else each for each in state.past), revised_to=offset)
+def _revised(state: AlarmState, incident: Incident, window: Window) -> Transition:
+    """That an incident's peak is another one: it changes no state, and a past incident's is normal."""
+    in_view = state.in_view is not None and state.in_view.start == incident.start
+    shown: State = state.shown if in_view else "normal"
+    return Transition("revised", shown, shown, window, incident, state.told, in_view and state.active)

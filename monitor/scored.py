@@ -5,6 +5,7 @@ Shapes: n windows of one detector, C channels; others as in `monitor.windows`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ class ScoredWindows:
     window's last `stride` buckets, NaN where not worked out; before: (n,) whether not the model in service but the
     one before it gave all this; limit: (n,) the score that is the limit in force, which alarms may have lifted;
     outside: (n, C) share of each channel's newest values outside its range; open: (n,) whether an alarm was
-    open before it.
+    active before it; met: (n, K) which conditions of suppression hold; latent: (n,) objects, the latent vector (K,)
+    of windows over the limit where the model gave one, else None.
     """
 
     partition: Ints
@@ -38,19 +40,23 @@ class ScoredWindows:
     limit: NDArray[np.float64]
     outside: Floats
     open: Bools
+    met: Bools
+    latent: NDArray[Any]
 
     def part(self, which: slice | Bools | Ints) -> "ScoredWindows":
         """Some of the windows."""
         return ScoredWindows(*(getattr(self, field.name)[which] for field in fields(self)))
 
     @classmethod
-    def none(cls, channels: int) -> "ScoredWindows":
+    def none(cls, channels: int, conditions: int = 0) -> "ScoredWindows":
         """No windows."""
         places, numbers, matrix = np.empty(0, np.int64), np.empty(0, np.float32), np.empty((0, channels), np.float32)
         p_value, over = np.empty(0, np.float64), np.empty(0, np.bool_)
+        met, latent = np.empty((0, conditions), np.bool_), np.empty(0, object)
         return cls(
-            places, places, places, numbers, p_value, over, matrix, matrix, matrix, over, p_value, matrix, over
-        )
+            places, places, places, numbers, p_value, over, matrix, matrix, matrix, over, p_value, matrix, over,
+            met, latent,
+        )  # fmt: skip
 
     @classmethod
     def joined(cls, parts: Sequence["ScoredWindows"]) -> "ScoredWindows":

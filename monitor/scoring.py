@@ -92,7 +92,10 @@ def _model(data: bytes, provider: str, threads: int, device: int) -> Model:
     allocate = runtime.memory(chosen, device)
     batch = runtime.most_in_a_call(chosen, threads, math.prod(window))
     score = runtime.scorer(proto, start, shapes, batch)
-    for outputs in (("score", "channel_score"), ("reconstruction",)):  # so that no window at night waits for these
+    for outputs in (
+        ("score", "channel_score"),
+        ("reconstruction", "latent"),
+    ):  # so that no window at night waits for these
         score(np.zeros((1, *window), np.float32), outputs)
     digest = hashlib.sha256(data).hexdigest()
     return Model(metadata, chosen, score, lambda count: allocate((count, *window)), batch, digest)

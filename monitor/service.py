@@ -24,6 +24,7 @@ from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, TelemetryServer, configure_logging
 from monitor.topics import lacking
 from monitor.transport import Transport, clients
+from monitor.transport.commands import KafkaCommandLog
 from monitor.transport.member import instance_of
 from monitor.waiting import Waiting
 
@@ -57,13 +58,14 @@ def serve(config: Config) -> None:
             return
         (transport, deadletter_limit, scores_limit), assembly = connected, assemble(config, models)
         following = Following(config, assembly, log, metrics, partial(timed, histogram=metrics.inference_s))
+        commands = KafkaCommandLog(config, log)
         daemon = Daemon(
             config, assembly, transport, log, metrics,
             deadletter_limit=deadletter_limit, scores_limit=scores_limit,
-            rest=rest, follow=following.between_steps, stop=stop,
+            rest=rest, follow=following.between_steps, stop=stop, commands=commands,
         )  # fmt: skip
         standing.healthy, standing.ready = daemon.missing_for_health, daemon.missing_for_readiness
-        with following:
+        with following, commands:
             daemon.run()
         if config.delivery.leave_on_stop:
             leave(config, log)

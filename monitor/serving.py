@@ -3,13 +3,16 @@
 Shapes as in `monitor.windows`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.alarms import Policy, policy
-from monitor.arrays import Ints
+from monitor.arrays import Bools, Ints
 from monitor.calibration import limits, p_values
 from monitor.drift import DriftRules, drift_rules, outside_share
 from monitor.errors import InvalidModel
@@ -17,6 +20,7 @@ from monitor.modelfile import ModelMetadata
 from monitor.revisions import remembered
 from monitor.scored import ScoredWindows, observed_share, recent_mean
 from monitor.scoring import Floats, Score
+from monitor.suppression import Condition, conditions_met
 from monitor.wire import Scores
 
 RECENT_WINDOWS, RECENT_VALUES = 256, 131_072  # most that is kept of what a detector scored, for trying models out
@@ -29,7 +33,8 @@ SAYS_AT_MOST = 300  # characters of what a model call raised
 class Watch:
     """A detector in service: its name, its model, and the rules that the configuration gives it.
 
-    `buffer` makes room for a batch of windows where the model reads them best.
+    `buffer` makes room for a batch of windows where the model reads them best; `latent` is whether it tells where
+    windows over the limit lie in its latent space; `conditions` are asked of every window, for suppression.
     """
 
     detector: str
@@ -41,6 +46,11 @@ class Watch:
     off_delay_s: float = 0.0
     deadband: float | None = None
     publish_expected: bool = False
+    latent: bool = False
+    conditions: tuple[Condition, ...] = ()
+    density: tuple[int, int] | None = None
+    latching: bool = False
+    steps: tuple[float, float] = (math.inf, math.inf)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -59,7 +69,10 @@ class Watch:
         limit = limits(meta.calibration, meta.windows_per_day, self.alarm_budget_per_day, self.deadband)
         stride_ns = meta.period_ms * 1_000_000 * meta.stride
         heights = remembered(meta.window, meta.stride)
-        return policy(limit, stride_ns, self.on_delay_s, self.off_delay_s, revision_bound, heights)
+        return policy(
+            limit, stride_ns, self.on_delay_s, self.off_delay_s, revision_bound, heights,
+            self.density, self.latching, self.steps,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +181,10 @@ class Serving:
         self.faults.append(ModelFault(self.watch.detector, meta.version, int(failed.sum()), rescued, said))
         return kept
 
+    def none(self) -> ScoredWindows:
+        """No windows, in the shape of what this model scores."""
+        return ScoredWindows.none(len(self.watch.metadata.channels), len(self.watch.conditions))
+
     def take_faults(self) -> list[ModelFault]:
         """The faults since the last call."""
         faults, self.faults = merged(self.faults), []
@@ -227,23 +244,47 @@ def _score(
     p = p_values(watch.metadata.calibration, score)
     over = np.isfinite(score) & (p <= policy.limits.raise_p)
     stride = watch.metadata.stride
-    seen = expected = np.full_like(channel_score, np.nan)
-    if rest:
-        seen, expected = recent_mean(windows, stride), recent_mean(rest[0], stride)
-    elif (told := np.isfinite(score) if explain else over).any():
-        seen, expected = seen.copy(), seen.copy()
-        seen[told] = recent_mean(windows[told], stride)
-        try:
-            expected[told] = recent_mean(watch.score(windows[told], ("reconstruction",))[0], stride)
-        except Exception as error:
-            said = _words(error)
+    seen, expected, latent, failed = _explained(
+        watch, windows, np.isfinite(score) if explain else over, rest, channel_score
+    )
     before = np.zeros(len(windows), np.bool_)
     limit, closed = np.full(len(windows), policy.limits.score), np.zeros(len(windows), np.bool_)
     outside = outside_share(watch.drift, windows, stride)
     found = ScoredWindows(
-        partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit, outside, closed
-    )
-    return found, said
+        partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit, outside, closed,
+        conditions_met(watch.conditions, windows, stride), latent,
+    )  # fmt: skip
+    return found, said or failed
+
+
+def _explained(
+    watch: Watch, windows: Floats, told: Bools, rest: Sequence[Floats], channel_score: Floats
+) -> tuple[Floats, Floats, NDArray[Any], str]:
+    """What was seen and expected of windows (B, W, C), where they lie in latent space, and what the call raised.
+
+    Both (B, C) are worked out for all where the reconstructions are at hand (`rest`), else for those to be `told` of.
+    """
+    stride = watch.metadata.stride
+    latent = np.full(len(windows), None, object)
+    names = (*(() if rest else ("reconstruction",)), *(("latent",) if watch.latent else ()))
+    found: dict[str, Floats] = {}
+    said = ""
+    if told.any() and names:
+        try:
+            found = dict(zip(names, watch.score(windows[told], names), strict=True))
+        except Exception as error:
+            said = _words(error)
+    for place, vector in zip(np.flatnonzero(told).tolist(), found.get("latent", ()), strict=False):
+        latent[place] = vector
+    if rest:
+        return recent_mean(windows, stride), recent_mean(rest[0], stride), latent, said
+    seen = expected = np.full_like(channel_score, np.nan)
+    if told.any():
+        seen, expected = seen.copy(), seen.copy()
+        seen[told] = recent_mean(windows[told], stride)
+        if "reconstruction" in found:
+            expected[told] = recent_mean(found["reconstruction"], stride)
+    return seen, expected, latent, said
 
 
 def _called(watch: Watch, windows: Floats) -> tuple[Sequence[Floats], str]:

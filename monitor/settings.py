@@ -1,9 +1,11 @@
 """All settings of `tocsin.toml`: frozen structs; the descriptions are those of the reference page."""
 
+import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from monitor.dashboard_settings import Dashboard
 from monitor.topics import Topics
 
 TEN_YEARS_S = 315_576_000  # longer is a mistake, and what stays below fits into nanoseconds of 64 bits
@@ -181,6 +183,25 @@ class Detector(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "clear limit holds, or 2 times where it has none."
         ),
     ] = None
+    density: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=64)], Annotated[int, Meta(ge=1, le=64)]] | None,
+        Meta(
+            description="[n, m]: n of the last m windows over the limit raise the alarm, instead of windows in a row "
+            "for `on_delay_s`."
+        ),
+    ] = None
+    latching: Annotated[
+        bool, Meta(description="An alarm whose condition is gone stands until it is acknowledged and reset.")
+    ] = False
+    priorities: Annotated[
+        tuple[Above0, Above0],
+        Meta(
+            description="From how many times the limit, times the asset's weight, an incident's peak makes it of "
+            "medium and of high priority."
+        ),
+    ] = (2.0, 5.0)
+    runbook: Annotated[str, Meta(description="Address of what to do, where the asset has none.")] = ""
+    action: Annotated[str, Meta(description="Recommended action, where the asset has none.")] = ""
     publish_expected: Annotated[
         bool, Meta(description="Publish each channel's seen and expected mean with every score.")
     ] = False
@@ -193,8 +214,56 @@ class Asset(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     labels: Annotated[
         dict[str, str], Meta(description="Labels, such as site and line; on incidents, and for detectors to match.")
     ] = field(default_factory=dict)
-    weight: Annotated[Above0, Meta(description="Weight of the asset, on its incidents.")] = 1.0
+    weight: Annotated[
+        Above0, Meta(description="How grave the asset's incidents are: their severity is multiplied by it.")
+    ] = 1.0
     runbook: Annotated[str, Meta(description="Address of what to do, on its incidents.")] = ""
+    action: Annotated[str, Meta(description="Recommended action, on its incidents.")] = ""
+
+
+class Alarms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What people may do to alarms."""
+
+    longest_shelving_s: Annotated[Seconds, Meta(description="Longest time for which an alarm may be shelved.")] = (
+        43_200.0
+    )
+
+
+Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class Suppression(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When alarms are suppressed by design: scored and logged, and nobody is called."""
+
+    name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=128)], Meta(description="Name of the rule, on its events.")
+    ]
+    assets: Annotated[tuple[str, ...], Meta(description="Globs of asset names.")] = ()
+    labels: Annotated[
+        dict[str, str], Meta(description="Labels that an asset must have; an alternative to globs.")
+    ] = field(default_factory=dict)
+    detectors: Annotated[tuple[str, ...], Meta(description="Names of detectors; none: all.")] = ()
+    begin: Annotated[
+        datetime.datetime | None, Meta(description="From when, in event time with a zone, as in maintenance.")
+    ] = None
+    end: Annotated[datetime.datetime | None, Meta(description="Until when, in event time.")] = None
+    daily: Annotated[
+        tuple[Clock, Clock] | None,
+        Meta(description='From and to at every day, such as ["22:00", "06:00"], over midnight too.'),
+    ] = None
+    days: Annotated[
+        tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...],
+        Meta(description="The days on which `daily` begins; none: every day."),
+    ] = ()
+    timezone: Annotated[str, Meta(description="Time zone of `daily`.")] = "UTC"
+    channel: Annotated[
+        str, Meta(description="A channel whose level tells, such as a speed: asset off, start-up.")
+    ] = ""
+    below: Annotated[float | None, Meta(description="Suppressed while the channel's mean is below this.")] = None
+    above: Annotated[float | None, Meta(description="Suppressed while the channel's mean is above this.")] = None
+    hold_s: Annotated[
+        Delay, Meta(description="How long after its condition the rule still holds, in event time: the start-up.")
+    ] = 0.0
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -206,5 +275,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     delivery: Delivery = Delivery()
     scoring: Scoring = Scoring()
     telemetry: Telemetry = Telemetry()
+    dashboard: Dashboard = Dashboard()
     detectors: tuple[Detector, ...] = ()
     assets: tuple[Asset, ...] = ()
+    alarms: Alarms = Alarms()
+    suppressions: tuple[Suppression, ...] = ()

@@ -54,7 +54,8 @@ class Position(Struct, frozen=True):
     """A partition's committed position: next offset to process, and what its metadata says.
 
     `low` is the oldest offset that an open window needs, `stream` the stream time in ns, `topic_id` the input topic's
-    id where the broker has one, `entries` how many the state topic has of this partition: fewer were lost.
+    id where the broker has one, `entries` how many the state topic has of this partition: fewer were lost; `cmd` is
+    the next offset of the commands' topic, None where none was ever looked for.
     """
 
     offset: int
@@ -62,6 +63,7 @@ class Position(Struct, frozen=True):
     stream: int | None = None
     topic_id: str | None = None
     entries: int = 0
+    cmd: int | None = None
 
 
 class _Metadata(Struct):
@@ -70,6 +72,7 @@ class _Metadata(Struct):
     stream: Annotated[int, Meta(ge=LOWEST, le=HIGHEST)] | None = None
     topic_id: Annotated[str, Meta(max_length=100)] | None = None
     entries: Annotated[int, Meta(ge=0, le=HIGHEST)] = 0
+    cmd: Annotated[int, Meta(ge=0, le=HIGHEST)] | None = None
 
 
 def encode_key(key: StateKey) -> bytes:
@@ -94,7 +97,7 @@ def decode_entry(data: bytes) -> StateEntry:
 
 def encode_metadata(position: Position) -> str:
     """Commit metadata of a position: JSON far below Kafka's 4,096 bytes, whatever the number of assets."""
-    told = _Metadata(1, position.low, position.stream, position.topic_id, position.entries)
+    told = _Metadata(1, position.low, position.stream, position.topic_id, position.entries, position.cmd)
     return msgspec.json.encode(told).decode()
 
 
@@ -104,7 +107,7 @@ def decode_position(offset: int, metadata: str) -> Position:
         told = _decode(metadata, _Metadata)
     except msgspec.DecodeError:
         return Position(offset, offset)
-    return Position(offset, min(told.low, offset), told.stream, told.topic_id, told.entries)
+    return Position(offset, min(told.low, offset), told.stream, told.topic_id, told.entries, told.cmd)
 
 
 def _decode(data: bytes | str, kind: type[T]) -> T:

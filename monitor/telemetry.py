@@ -41,6 +41,9 @@ EVENTS = {
     "model_refused": "A model that a pointer or file names is not taken, and why; the one in service stays.",
     "model_rolled_back": "A model failed in service where the one before it did not: that one serves again.",
     "model_serves": "Another model has taken over, from this step on.",
+    "command": "A person's command was obeyed or rejected: what, by whom, and why not.",
+    "command_unreadable": "A message on the commands' topic is no command; it is passed over.",
+    "commands_unread": "The commands' topic cannot be read, and why; it is tried again.",
     "retrying": "A call to the broker failed and is tried again.",
     "rewinding": "A delivery failed or may have: work since the committed position is done again.",
     "waiting_for_topics": "Topics are missing or have too few partitions; work begins when they are mended.",
@@ -81,6 +84,9 @@ class Metrics:
         )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
         self.revisions = Counter("tocsin_revisions", "Incidents revised by late readings", registry=r)
+        self.commands = Counter(
+            "tocsin_commands", "Commands of people, by outcome: obeyed, rejected, unreadable", ["outcome"], registry=r
+        )
         self.retries = Counter("tocsin_retries", "Calls to the broker that failed and were tried again", registry=r)
         self.rewinds = Counter("tocsin_rewinds", "Deliveries that failed and whose work is done again", registry=r)
         self.recoveries = Counter(

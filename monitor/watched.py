@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Policy, Transition, Window, accept, exceeds, is_over, limit_at, step
+from monitor.alarms import AlarmState, Decision, Policy, Transition, is_over, limit_at
 from monitor.arrays import HIGHEST, Bools, Ints
 from monitor.columns import AssetTable, Columns
+from monitor.commands import Command
 from monitor.contributions import contributions
 from monitor.drift import Change, DriftRules, Drifts
+from monitor.events import incident_id
 from monitor.grid import Grid
+from monitor.incidents import Seen, Window, exceeds
+from monitor.lifecycle import accept, expire, follow, obey, reject
 from monitor.lift import Lifts
 from monitor.lines import resized
 from monitor.modelfile import Channel
@@ -20,7 +24,10 @@ from monitor.recorded import Moment, keep
 from monitor.revisions import Late, Rescore, Reset, Revisions, in_order, limited
 from monitor.scored import ScoredWindows
 from monitor.state import Close, StateEntry, StateKey
+from monitor.suppression import Rule, first_holding
 from monitor.windows import WindowStore
+
+MOST_LATENT = 128  # numbers of a latent vector that are told of an incident; a longer one is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,8 @@ class Watching:
     """What a detector's windows and alarms follow; `columns` gives its channels' places in a route's values.
 
     state_ahead: whether state may be published before the position that it belongs to, as at least once it is.
+    weight: of an asset; suppressions: rules that the detector's alarms are suppressed by; longest_shelving_s: that a
+    person may ask for.
     """
 
     detector: str
@@ -37,6 +46,9 @@ class Watching:
     drift: DriftRules
     columns: Callable[[int], Ints | None]
     state_ahead: bool = False
+    weight: Callable[[str], float] = lambda asset: 1.0
+    suppressions: tuple[Rule, ...] = ()
+    longest_shelving_s: float = 86_400.0
 
     @property
     def revised_buckets(self) -> int:
@@ -57,6 +69,9 @@ class Watched:
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
     restless: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarm states not at rest
+    muted: Bools = field(default_factory=lambda: np.empty(0, np.bool_))  # alarms that a rule suppresses
+    applies: Bools | None = None  # (A, R) which rules of suppression are for which assets
+    shelved: dict[int, int] = field(default_factory=dict)  # by row: when a shelving ends (ns, wall clock)
     lifts: Lifts = field(default_factory=Lifts)
     revisions: Revisions | None = None  # None: late readings revise nothing
     closes: dict[int, list[Close]] = field(default_factory=dict)
@@ -73,8 +88,12 @@ class Watched:
     def keep_alarm(self, row: int, alarm: AlarmState) -> None:
         """Keep an asset's alarm state, and what follows from it."""
         self.alarms[row] = alarm
-        self.restless[row] = not alarm.at_rest
-        lift = alarm.lift if alarm.state == "normal" else 0.0
+        self.restless[row], self.muted[row] = not alarm.at_rest, bool(alarm.suppressed)
+        if alarm.shelved:
+            self.shelved[row] = alarm.shelved.until
+        else:
+            self.shelved.pop(row, None)
+        lift = 0.0 if alarm.active else alarm.lift
         self.lifts.note(row, lift, alarm.lifted_at, alarm.accepted, alarm.accepted_by)
         if self.revisions:
             self.revisions.note(row, alarm)
@@ -127,7 +146,7 @@ class Watched:
     def _restore(self, row: int) -> None:
         """Give a new row the alarm state and the recorded closes that are known of its asset."""
         if row >= len(self.restless):
-            self.restless = np.r_[self.restless, np.zeros(row + 8, np.bool_)]
+            self.restless, self.muted = resized(self.restless, 2 * row + 8, 0), resized(self.muted, 2 * row + 8, 0)
         entry = self.known.pop(self.names[row], None)
         if entry is not None:
             self.keep_alarm(row, limited(entry.alarm, self.rules.policy.revision_bound))
@@ -153,8 +172,10 @@ class Watched:
         rows = scored.row
         models = [(rules.limits, version) for rules, version in zip(policies, versions, strict=True)]
         self.lifts.apply(scored.limit, rows, ends, scored.before, models)
+        rule, differs = self._suppressions(rows, ends, scored)
         active = self.restless[: len(self.names)].copy()
         active[rows[scored.over]] = True
+        active[rows[differs]] = True
         told = list[tuple[str, float, Transition]]()
         places = np.flatnonzero(active[rows])
         places = places[np.argsort(rows[places], kind="stable")]
@@ -165,23 +186,54 @@ class Watched:
                     model = int(revised.window.model_version != versions[0])
                     told.append((asset, policies[model].limits.score, revised))
                 continue
-            row, model = int(rows[place]), int(scored.before[place])
-            before, rules = self.alarms.get(row, AlarmState()), policies[model]
-            end, score, p_value = int(ends[place]), float(scored.score[place]), float(scored.p_value[place])
-            window = Window(end, score, p_value, versions[model])
-            over, limit = is_over(rules, before, window), limit_at(rules, before, end, window.model_version)
-            scored.limit[place], scored.open[place] = limit, before.state != "normal"
-            if before.at_rest and not over:
-                continue
-            incident = before.incident
-            highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
-            channels = contributions(self.rules.channels, scored, place) if highest else ()
-            after, transition = step(rules, before, window, channels)
-            self.keep_alarm(row, after)
-            self.changed.add(row)
-            if transition is not None:
-                told.append((self.names[row], limit, transition))
+            model = int(scored.before[place])
+            told += self._step_alarm(
+                scored, place, int(ends[place]), policies[model], versions[model], int(rule[place])
+            )
         return told
+
+    def _suppressions(self, rows: Ints, ends: Ints, scored: ScoredWindows) -> tuple[Ints, Bools]:
+        """Which rule suppresses each window (n,), -1: none; and where that is news to its asset's alarm."""
+        rules = self.rules.suppressions
+        if not rules or not len(rows):
+            return np.full(len(rows), -1), np.zeros(len(rows), np.bool_)
+        known = 0 if self.applies is None else len(self.applies)
+        if known < len(self.names):
+            fresh = np.array([[rule.matches(name) for rule in rules] for name in self.names[known:]], np.bool_)
+            self.applies = fresh if self.applies is None else np.concatenate([self.applies, fresh])
+        assert self.applies is not None
+        rule = first_holding(rules, self.applies[rows], ends, scored.met)
+        return rule, (rule >= 0) != self.muted[rows]
+
+    def _step_alarm(
+        self, scored: ScoredWindows, place: int, end: int, rules: Policy, version: str, rule: int
+    ) -> list[tuple[str, float, Transition]]:
+        """Step the alarm of one window's asset, and put the limit in force into `scored`."""
+        row = int(scored.row[place])
+        before, asset = self.alarms.get(row, AlarmState()), self.names[row]
+        window = Window(end, float(scored.score[place]), float(scored.p_value[place]), version)
+        over, limit = is_over(rules, before, window), limit_at(rules, before, end, version)
+        scored.limit[place], scored.open[place] = limit, before.active
+        if before.at_rest and not over and (rule >= 0) == bool(before.suppressed):
+            return []
+        incident = before.incident
+        highest = over and (incident is None or exceeds(window, incident.peak))  # of others nobody asks the parts
+        seen = self._seen(scored, place) if highest else Seen()
+        by = self.rules.suppressions[rule] if rule >= 0 else None
+        hold_ns = max((each.hold_ns for each in self.rules.suppressions if each.name == before.suppressed), default=0)
+        weight = self.rules.weight(asset) if over else 1.0
+        after, transitions = follow(rules, before, window, seen, weight, by.name if by else "", hold_ns)
+        self.keep_alarm(row, after)
+        self.changed.add(row)
+        return [(asset, limit, transition) for transition in transitions]
+
+    def _seen(self, scored: ScoredWindows, place: int) -> Seen:
+        """What is told of a window that may be an incident's peak."""
+        latent = scored.latent[place]
+        known = (
+            () if latent is None or len(latent) > MOST_LATENT else tuple(float(f"{v:.5g}") for v in latent.tolist())
+        )
+        return Seen(contributions(self.rules.channels, scored, place), known)
 
     def follow_drift(self, ends: Ints, scored: ScoredWindows) -> list[Change]:
         """What begins and ceases to drift with windows whose alarms were stepped; the model in service judges."""
@@ -209,19 +261,69 @@ class Watched:
             self.changed.add(late.row)
         return [(self.names[late.row], transition) for transition in told]
 
+    # ------------------------------------------------------------------------------- people and their timers
+
+    def has_seen(self, asset: str) -> bool:
+        """Whether an asset was seen here, now or before a restart."""
+        if asset in self.known:
+            return bool(self.assets.codes_of([asset])[0] >= 0)  # beyond the limit of assets it is not
+        code = self.assets.codes.get(asset, -1)
+        return bool(0 <= code < len(self.row_of) and self.row_of[code] >= 0)
+
     def accept(self, asset: str, at: int) -> tuple[float, Transition] | None:
         """Accept an asset's open incident as normal; the limit before that, and what there is to tell of it."""
-        code = int(self.assets.codes_of([asset])[0]) if asset in self.known else self.assets.codes.get(asset, -1)
-        if code < 0 or (asset not in self.known and (code >= len(self.row_of) or self.row_of[code] < 0)):
-            return None  # never seen here
-        row = int(self.rows(np.array([code]))[0])
-        before = self.alarms.get(row, AlarmState())
-        after, transition = accept(self.rules.policy, before, at)
-        if transition is None:
+        if not self.has_seen(asset):
             return None
+        row, before = self._alarm_of(asset)
+        after, transition = accept(self.rules.policy, before, at)
+        return self._decide(row, before, after, transition) if transition else None
+
+    def obey(
+        self, command: Command, now: int, where: tuple[str, int], version: str
+    ) -> tuple[float, Transition, Callable[[], object]]:
+        """What a command would do to an asset's alarm: the limit, the event, and what makes it so.
+
+        now: ns, wall clock; version: of the model in service.
+        """
+        row, before = self._alarm_of(command.asset)
+        view = before.in_view
+        shown = incident_id(*where, command.asset, self.rules.detector, view.start) if view else ""
+        after, told = obey(self.rules.policy, before, command, now, version, shown, self.rules.longest_shelving_s)
+        return self._limit(before, told), told, lambda: self._decide(row, before, after, told)
+
+    def refuse(self, asset: str, why: str, decision: Decision, version: str) -> tuple[float, Transition]:
+        """Answer what is no command; the limit, and the event."""
+        row, before = self._alarm_of(asset)
+        return self._decide(row, before, *reject(before, why, decision, version))
+
+    def expire(self, now: int, version: str) -> list[tuple[str, float, Transition]]:
+        """Alarms whose time on the shelf is up come back (`now`: ns, wall clock)."""
+        told = []
+        for row in [row for row, until in self.shelved.items() if until <= now]:
+            before = self.alarms[row]
+            after, transition = expire(before, now, version)
+            if transition is not None:
+                told.append((self.names[row], *self._decide(row, before, after, transition)))
+        return told
+
+    def _alarm_of(self, asset: str) -> tuple[int, AlarmState]:
+        """Row and alarm state of an asset that was seen here."""
+        row = int(self.rows(self.assets.codes_of([asset]))[0])
+        return row, self.alarms.get(row, AlarmState())
+
+    def _decide(self, row: int, before: AlarmState, after: AlarmState, told: Transition) -> tuple[float, Transition]:
+        """Keep what was decided; the limit before that, and the event."""
         self.keep_alarm(row, after)
         self.changed.add(row)
-        return limit_at(self.rules.policy, before, at, transition.window.model_version), transition
+        return self._limit(before, told), told
+
+    def _limit(self, before: AlarmState, told: Transition) -> float:
+        return limit_at(self.rules.policy, before, told.window.end, told.window.model_version)
+
+    def restore_shelved(self) -> None:
+        """Give assets whose alarms are shelved their rows, though they are silent: their time runs."""
+        for asset in [asset for asset, entry in self.known.items() if entry.alarm.shelved and self.has_seen(asset)]:
+            self._alarm_of(asset)
 
     def changed_state(self, topic: str, topic_id: str | None) -> Iterable[tuple[StateKey, StateEntry]]:
         """Entries of the assets whose alarm state or recorded closes changed since the last call."""

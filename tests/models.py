@@ -9,6 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from monitor.modelfile import METADATA_KEY, Calibration, Channel, ModelMetadata, Tail, Training, encode_metadata
 from monitor.scoring import Model
 
+STEADY = {"priorities": (1e9, 1e9)}  # settings of a detector whose incidents keep the priority that they have
+
 
 def metadata(channels=("a", "b"), window=4, stride=2, period_ms=1000, min_observed=0.5, **changes):
     """Metadata of a model whose normal scores are uniform between 0 and 1, with a tail above 0.9."""

@@ -14,6 +14,7 @@ from dashboard.cli import app as dashboard_app
 from monitor.admin import Retention, plan_topics
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
+from monitor.dashboard_settings import Dashboard
 from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
 from monitor.telemetry import EVENTS, metric_table
 from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
@@ -25,6 +26,7 @@ TABLES = {
     "[delivery]": Delivery,
     "[scoring]": Scoring,
     "[telemetry]": Telemetry,
+    "[dashboard]": Dashboard,
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
 }

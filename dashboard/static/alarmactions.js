@@ -11,7 +11,7 @@ const SHELVABLE = ["unacknowledged", "returned", "latched", "acknowledged", "lat
 const ACTIONS = [
   { action: "acknowledge", word: "Acknowledge", key: "a", in: ["alarms"], fits: ({ waits }) => waits },
   { action: "acknowledge", word: "Acknowledge all shown", in: ["alarms"], fits: ({ waits }) => waits, all: true },
-  { action: "shelve", word: "Shelve …", key: "s", in: ["alarms"], fits: ({ state }) => SHELVABLE.includes(state) },
+  { action: "shelve", word: "Shelve …", key: "s", in: ["alarms", "past"], fits: ({ state }) => SHELVABLE.includes(state) },
   { action: "unshelve", word: "Unshelve", key: "u", in: ["shelved"], fits: ({ state }) => state === "shelved" },
   { action: "reset", word: "Reset", in: ["alarms"], fits: ({ state }) => state.startsWith("latched") },
   { action: "label", word: "True alarm", label: "true", in: ["alarms", "past"], fits: ({ incident }) => incident },
@@ -20,7 +20,7 @@ const ACTIONS = [
   {
     action: "take_out_of_service",
     word: "Take out of service …",
-    in: ["alarms", "shelved", "suppressed"],
+    in: ["alarms", "shelved", "suppressed", "past"],
     fits: ({ state }) => state !== "out_of_service",
   },
   {

@@ -53,7 +53,7 @@ const SINCE = {
   name: "since",
   word: "Since (UTC)",
   text: ({ since }, { plant }) =>
-    `${when(since, plant)}${plant && plant > since ? ` · ${duration(plant - since)}` : ""}`,
+    `${when(since, plant)}${plant && since !== null && plant > since ? ` · ${duration(plant - since)}` : ""}`,
 };
 const PEAK = { name: "peak", word: "Peak", text: ({ peak }) => times(peak) };
 const GROUP = {

@@ -1,7 +1,7 @@
 // One asset: its score against its limit, its channels against what the model expected, its incidents.
 
 const { search } = new URL(import.meta.url);
-const { mounted, Sequence } = await import(`./mount.js${search}`);
+const { live } = await import(`./live.js${search}`);
 const { StateBadge, StatusLine, duration, el, emptyText, palette, say, short, times } = await import(
   `./dom.js${search}`
 );
@@ -17,7 +17,7 @@ const RANGE_WORDS = { 60: "1 min", 600: "10 min", 3600: "1 h", 21_600: "6 h", 86
 
 class Asset {
   constructor(root) {
-    this.sequence = new Sequence();
+    this.data = {};
     this.columns = new Columns();
     this.names = [];
     this.incidents = [];
@@ -35,7 +35,7 @@ class Asset {
   #build(root) {
     this.picker = el("select", "picker");
     this.picker.setAttribute("aria-label", "Asset");
-    this.picker.addEventListener("change", () => this.open(this.picker.value));
+    this.picker.addEventListener("change", () => this.trigger("open", this.picker.value));
     this.badge = new StateBadge();
     this.facts = el("p", "facts");
     this.ranges = el("span", "ranges");
@@ -67,14 +67,22 @@ class Asset {
     };
   }
 
-  update({ data, setTriggerValue }) {
-    this.open = (asset) => setTriggerValue("open", asset);
+  refresh(data) {
+    this.status.who(data);
     const before = JSON.stringify(this.look);
     this.look = palette(this.host);
-    const kind = this.sequence.accept(data, setTriggerValue);
-    if (kind) this.#take(data, kind === "whole");
-    else if (JSON.stringify(this.look) !== before)
-      this.#panelsShown().forEach((panel) => panel.chart?.redraw());
+    if (JSON.stringify(this.look) !== before) this.#panelsShown().forEach((panel) => panel.chart?.redraw());
+  }
+
+  connection(since_s) {
+    this.status.connection(since_s);
+    this.host.classList.toggle("lost", since_s !== null);
+  }
+
+  show(change, whole) {
+    this.data = whole ? change : { ...this.data, ...change };
+    if (whole || change.reset) this.columns.clear();
+    this.#take(change);
   }
 
   destroy() {
@@ -119,15 +127,15 @@ class Asset {
     this.ranges.replaceChildren(...(this.zoomed ? [el("span", "held", "Held")] : []), ...buttons);
   }
 
-  #take(data, whole) {
-    const isEmpty = data.columns === undefined || (this.columns.length === 0 && data.columns.n === 0);
+  #take(change) {
+    const { data } = this;
+    const isEmpty = this.columns.length === 0 && !change.columns?.n;
+    const fresh = change.columns ? this.columns.append(change.columns, data.rows) : 0;
     this.#describe(data, isEmpty);
     if (isEmpty) return;
-    if (whole) this.columns.clear();
-    const fresh = this.columns.append(data.columns, data.rows);
-    if (data.channels) this.#nameChannels(data.channels);
-    if (data.incidents) this.#takeIncidents(data.incidents);
-    if (fresh || whole || data.channels || data.incidents) this.#draw();
+    if (change.channels || this.panels.length !== data.channels.length) this.#nameChannels(data.channels);
+    if (change.incidents) this.#takeIncidents(change.incidents);
+    if (fresh || change.channels || change.incidents) this.#draw();
   }
 
   #describe(data, isEmpty) {
@@ -142,8 +150,9 @@ class Asset {
     this.status.node.hidden = isEmpty && Boolean(data.status.waiting_for);
     this.badge.node.hidden = isEmpty;
     if (isEmpty) return;
-    this.badge.set(data.state, data.word);
-    const age = data.age_s < 1 ? "up to date" : `${duration(data.age_s)} behind the plant`;
+    this.badge.set(data.state, data.word, data.priority);
+    const age_s = Math.max((data.status.newest_s ?? data.newest) - data.newest, 0);
+    const age = age_s < 1 ? "up to date" : `${duration(age_s)} behind the plant`;
     say(
       this.facts,
       `${times(data.ratio)} limit · p ${short(data.p)} · ${age} · ${data.detector}, model ${data.model_version}`,
@@ -152,7 +161,8 @@ class Asset {
 
   /** The asset on screen, and the others to choose from. */
   #listAssets({ asset, assets }) {
-    if (assets === undefined) return;
+    if (assets === this.listed) return;
+    this.listed = assets;
     const options = assets.map((name) => {
       const option = el("option", "", name);
       option.value = name;
@@ -257,4 +267,4 @@ class Asset {
   }
 }
 
-export default mounted((root) => new Asset(root));
+export default live((root) => new Asset(root));

@@ -71,7 +71,7 @@ export class IncidentList {
     const { open, start, end, ratio, channels } = incident;
     const lasted = open || end === null ? "open" : duration(end - start);
     const first = channels[0]?.name ?? "";
-    const when = el("span", "when", shape(open ? "alarm" : "normal"), clock(start, newest_s));
+    const when = el("span", "when", shape(open ? "unacknowledged" : "normal"), clock(start, newest_s));
     const row = el(
       "button",
       "incident",

@@ -17,7 +17,7 @@ class Similar {
     this.note = el("p", "facts");
     this.own = el("div", "");
     this.list = el("ol", "panels matches");
-    this.body = el("div", "", this.own, el("h2", "", "Earlier incidents, nearest first"), this.list);
+    this.body = el("div", "", this.own, el("h2", "between", "Earlier incidents, nearest first"), this.list);
     this.empty = el("p", "empty small");
     this.status = new StatusLine();
     const head = el("header", "summary", el("h1", "", "Similar events"), this.picker);

@@ -12,6 +12,7 @@ from monitor.errors import FatalError
 from monitor.state import Position
 from monitor.topics import TopicNow
 from monitor.transport import Outgoing, Polled, TopicPartition
+from monitor.transport.commands import Posted
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,26 @@ class MemoryBroker:
         self.topics[topic] = partitions
         for partition in range(partitions):
             self.log.setdefault((topic, partition), [])
+
+
+@dataclass(slots=True)
+class MemoryCommandLog:
+    """The commands' topic of a `MemoryBroker`."""
+
+    broker: MemoryBroker
+    topic: str
+    position: int | None = 0
+
+    def seek(self, offset: int | None) -> None:
+        """Go on here; None: at the end."""
+        self.position = len(self.broker.log[self.topic, 0]) if offset is None else offset
+
+    def take(self) -> list[Posted]:
+        """Commands since the last call."""
+        first = self.position or 0
+        records = self.broker.log[self.topic, 0][first:]
+        self.position = first + len(records)
+        return [Posted(first + place, record.value or b"") for place, record in enumerate(records)]
 
 
 class MemoryTransport:

@@ -16,9 +16,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from monitor.broker import free_port
-from monitor.topics import Topics
-from tests.dashboard.plant import Publisher, write_model
-from tests.kafka_cluster import unique
+from tests.dashboard.plant import Publisher, own_topics, write_model
 from tests.require import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +61,8 @@ def running_dashboard(publisher: Publisher, folder: Path) -> Iterator[Dashboard]
     """Run the command as a user would, from when it answers until a signal ends it in good order."""
     port = free_port()
     config = folder / "tocsin.toml"
-    topics = f'scores = "{publisher.topics.scores}"\nanomalies = "{publisher.topics.anomalies}"'
+    names = ("scores", "anomalies", "commands")
+    topics = "\n".join(f'{name} = "{getattr(publisher.topics, name)}"' for name in names)
     detector = f'[[detectors]]\nname = "pumps"\nmodel = "{write_model(folder)}"\nassets = ["*"]'
     config.write_text(f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"\n[topics]\n{topics}\n{detector}\n')
     command = [sys.executable, "-m", "dashboard.cli", "--config", str(config), "--port", str(port)]
@@ -85,7 +84,7 @@ def await_answer(url: str, process: subprocess.Popen[bytes], within_s: float = 3
     while process.poll() is None and time.monotonic() < deadline:
         try:
             urllib.request.urlopen(url, timeout=2).close()
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             pause.wait(0.05)
         else:
             return
@@ -127,7 +126,7 @@ def look(chromium: Browser) -> Iterator[Callable[..., Watched]]:
 @pytest.fixture
 def dashboard(embedded_broker: str, tmp_path: Path) -> Iterator[Dashboard]:
     """A dashboard over topics of its own, which are there and empty."""
-    publisher = Publisher(embedded_broker, Topics(scores=unique("scores"), anomalies=unique("anomalies")))
+    publisher = Publisher(embedded_broker, own_topics())
     publisher.create_topics()
     with running_dashboard(publisher, tmp_path) as running:
         yield running

@@ -48,6 +48,8 @@ def alarm(
 def answer(command: Command, transition: str, **more: Any) -> IncidentEvent:
     """The daemon's answer to a command, as an event of its alarm."""
     event = alarm(command.asset, more.pop("state", "acknowledged"), detector=command.detector or "pumps", **more)
+    if transition == "labelled":  # told under the alarm's id, of an incident that may be a past one
+        event = replace(event, incident_id=event.alarm_id, occurrence_id=command.incident_id)
     return replace(
         event,
         transition=transition,

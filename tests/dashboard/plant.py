@@ -26,6 +26,7 @@ from monitor.modelfile import (
 )
 from monitor.topics import Topics
 from monitor.wire import Scores, encode_scores
+from tests.kafka_cluster import unique
 
 START_NS = 1_767_225_600_000_000_000
 STEP_NS = 8_000_000_000
@@ -136,6 +137,11 @@ def moment(window: int) -> datetime:
     return to_datetime(START_NS + window * STEP_NS)
 
 
+def own_topics() -> Topics:
+    """Topics that no other test uses."""
+    return Topics(scores=unique("scores"), anomalies=unique("anomalies"), commands=unique("commands"))
+
+
 @dataclass(slots=True)
 class Publisher:
     """Writes to the score and anomaly topics of one test, and makes them on the first use."""
@@ -146,9 +152,10 @@ class Publisher:
     _producer: KafkaProducer | None = field(default=None)
 
     def create_topics(self) -> None:
-        """Make both topics."""
+        """Make the three topics that a dashboard reads."""
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         wanted = [NewTopic(t, self.partitions, 1) for t in (self.topics.scores, self.topics.anomalies)]
+        wanted.append(NewTopic(self.topics.commands, 1, 1))
         admin.create_topics(wanted)
         admin.close()
 

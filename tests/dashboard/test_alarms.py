@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dashboard.audit import audit_csv, audit_rows, harmless
+from dashboard.book import Book
+from dashboard.facts import AlarmStream, facts_of
 from dashboard.payload_alarms import WORDS, Facts, alarm_sections, first_first, permissions
 from monitor.events import ANNUNCIATED, Contribution
-from tests.dashboard.control_room import WALL, alarm, answer, command, group, sensor
+from tests.dashboard.control_room import WALL, alarm, answer, at, command, group, sensor
 
 NOW_S = WALL.timestamp() + 60
 
@@ -82,9 +84,10 @@ def test_numbers_that_json_does_not_have_are_null() -> None:
 
 def test_who_acknowledged_and_what_was_labelled_stay_after_later_events() -> None:
     given = command("acknowledge", "pump-1")
-    said = command("label", "pump-1", 2, label="false", incident_id="x")
+    ringing = alarm("pump-1", "acknowledged")
+    said = command("label", "pump-1", 2, label="false", incident_id=ringing.occurrence_id)
     facts = Facts(
-        alarms=[alarm("pump-1", "acknowledged")],
+        alarms=[ringing],
         decisions=[answer(given, "acknowledged"), answer(said, "labelled", actor="ann")],
         commands=[given, said],
     )
@@ -141,6 +144,73 @@ def test_shelved_alarms_come_in_the_order_in_which_they_return() -> None:
     without = alarm("c", "shelved")
     shown = alarm_sections(Facts(alarms=[later, without, sooner]), NOW_S)["shelved"]
     assert [each["asset"] for each in shown] == ["b", "a", "c"]
+
+
+def test_who_hid_an_alarm_and_why_stays_when_it_is_raised_underneath() -> None:
+    given = command("shelve", "pump-1", reason="known leak", until=WALL.replace(hour=14))
+    hid = replace(answer(given, "shelved"), state="shelved")
+    raised = replace(alarm("pump-1", "shelved", active=True), transition="raised", alarm_seq=9)
+    book = Book()
+    for event in (hid, raised):
+        book.add(event)
+    shown = row("pump-1", alarm_sections(facts_of(book), NOW_S), "shelved")
+    assert (shown["actor"], shown["reason"], shown["active"]) == ("ann", "known leak", True)
+    assert shown["until"] == WALL.replace(hour=14).timestamp()
+
+
+def test_a_quiet_alarm_that_is_hidden_has_no_incident_and_no_peak() -> None:
+    quiet = alarm("pump-1", "shelved", occurrence_id="")
+    quiet = replace(quiet, incident_id=quiet.alarm_id, peak=0.0)
+    shown = row("pump-1", alarm_sections(Facts(alarms=[quiet]), NOW_S), "shelved")
+    assert (shown["incident"], shown["since"], shown["peak"]) == ("", None, None)
+
+
+def test_what_clocks_and_rules_did_is_in_the_trail_once() -> None:
+    book = Book()
+    back = replace(alarm("pump-1", alarm_seq=4), transition="unshelved", reason="its time is up", decided=WALL)
+    hidden = replace(alarm("pump-2", "suppressed", alarm_seq=4), transition="suppressed", reason="start-up of line 3")
+    for event in (back, hidden, back):
+        book.add(event)
+    facts = facts_of(book)
+    trail = audit_rows(facts.commands, facts.decisions, NOW_S)
+    assert sorted((each["who"], each["what"], each["why"]) for each in trail) == [
+        ("a rule", "suppressed", "start-up of line 3"),
+        ("the clock", "unshelved", "its time is up"),
+    ]
+
+
+def test_a_past_incident_tells_the_state_that_its_alarm_has_now() -> None:
+    over = replace(alarm("pump-1", "normal", start=1), end=at(9), label="")
+    now = alarm("pump-1", "shelved", start=50)
+    shown = alarm_sections(Facts(alarms=[now], incidents=[over]), NOW_S)["past"][0]
+    assert (shown["state"], shown["id"], shown["waits"]) == ("shelved", over.incident_id, False)
+
+
+def test_a_command_about_another_incident_is_not_told_at_this_one() -> None:
+    said = command("label", "pump-1", label="true", incident_id="long ago")
+    shown = row("pump-1", alarm_sections(Facts(alarms=[alarm("pump-1")], commands=[said]), WALL.timestamp() + 2))
+    assert shown["asked"] is None
+
+
+def test_only_sections_that_changed_travel_and_the_whole_is_always_there() -> None:
+    book = Book()
+    book.add(alarm("pump-1"))
+    stream = AlarmStream(book)
+    assert {"alarms", "audit", "now"} <= stream.step(NOW_S).keys()
+    assert stream.step(NOW_S + 1) == {"now": NOW_S + 1}
+    book.add(alarm("pump-2"))
+    assert stream.step(NOW_S + 2).keys() == {"alarms", "now"}
+    assert len(stream.whole()["alarms"]) == 2
+    assert stream.whole()["now"] == NOW_S + 2
+
+
+def test_a_command_without_an_answer_becomes_not_confirmed_though_nothing_comes() -> None:
+    book, given = Book(), command("acknowledge", "pump-1")
+    book.add(alarm("pump-1"))
+    book.add_command(given)
+    stream, asked_s = AlarmStream(book), given.at.timestamp()
+    assert row("pump-1", stream.step(asked_s + 1))["asked"]["answer"] == "asked"
+    assert row("pump-1", stream.step(asked_s + 11))["asked"]["answer"] == "not confirmed"
 
 
 def test_sensors_that_are_healthy_again_are_not_listed() -> None:

@@ -13,8 +13,7 @@ from dashboard.names import ChannelNames
 from monitor.broker import EmbeddedBroker
 from monitor.config import Config, Detector, parse
 from monitor.topics import Topics
-from tests.dashboard.plant import Publisher, incident, scores, write_model
-from tests.kafka_cluster import unique
+from tests.dashboard.plant import Publisher, incident, own_topics, scores, write_model
 
 
 def eventually(condition: Callable[[], object], within_s: float = 20.0) -> None:
@@ -29,7 +28,7 @@ def eventually(condition: Callable[[], object], within_s: float = 20.0) -> None:
 @pytest.fixture
 def publisher(embedded_broker: str) -> Iterator[Publisher]:
     """A publisher to topics of its own."""
-    publisher = Publisher(embedded_broker, Topics(scores=unique("scores"), anomalies=unique("anomalies")))
+    publisher = Publisher(embedded_broker, own_topics())
     yield publisher
     publisher.close()
 

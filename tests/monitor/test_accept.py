@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitor.alarms import AlarmState, Policy, Window, accept, reset, step
+from monitor.alarms import AlarmState, Policy, step
 from monitor.calibration import Limits
+from monitor.incidents import Window
 from monitor.level import MARGIN, REMEMBERED, observe, quiet_from
+from monitor.lifecycle import accept
+from monitor.lifecycle import accept_no_more as reset
 from monitor.modelfile import Incidents
 from monitor.state import Position, StateEntry, decode_entry, encode_entry
 from tests import models

@@ -4,19 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.alarms import (
-    MAX_EXPLAINED,
-    MAX_PAST,
-    AlarmState,
-    Height,
-    Incident,
-    Policy,
-    Window,
-    policy,
-    step,
-)
+from monitor.alarms import AlarmState, Policy, policy, step
 from monitor.calibration import Limits
 from monitor.events import Contribution
+from monitor.incidents import MAX_EXPLAINED, MAX_PAST, Height, Incident, Seen, Window
 from monitor.revisions import limited, published, with_remade
 from tests.naive import alarm_events
 
@@ -69,7 +60,7 @@ def after(*levels, **given_rules):
         (("unacknowledged", 3, 0), "under", ("unacknowledged", 3, 1), None),
         (("unacknowledged", 3, 1), "over", ("unacknowledged", 4, 0), None),
         (("unacknowledged", 3, 1), "between", ("unacknowledged", 3, 0), None),
-        (("unacknowledged", 3, 1), "under", ("normal", 0, 0), "cleared"),
+        (("unacknowledged", 3, 1), "under", ("returned", 0, 0), "cleared"),
     ],
 )
 def test_every_state_and_window_has_its_transition(before, level, expected, kind):
@@ -127,7 +118,7 @@ def test_one_event_is_one_incident_however_many_windows_it_spans():
     levels = ["over"] * 50 + ["under", "over"] * 20 + ["between"] * 20 + ["under"] * 2
     state, kinds = after(*levels)
     assert kinds == ["raised", "cleared"]
-    assert state == AlarmState(upto=len(levels) * STRIDE)
+    assert (state.state, state.over, state.incident, state.upto) == ("returned", 0, None, len(levels) * STRIDE)
 
 
 def test_incident_begins_one_stride_before_its_first_window_over_ends_and_its_events_are_counted():
@@ -142,7 +133,7 @@ def test_peak_channels_and_version_are_those_of_the_highest_window():
     state = AlarmState()
     seen = []
     for i, score in enumerate([4.0, 9.0, 9.0, 5.0]):
-        channels = (Contribution(f"c{i}", 1.0),)
+        channels = Seen((Contribution(f"c{i}", 1.0),))
         state, _ = step(rules(), state, window(10 * (i + 1), score=score, version="v0"), channels)
         seen.append((state.incident.peak.end, state.incident.peak.model_version, state.incident.channels[0].channel))
     assert seen == [(10, "v0", "c0"), (20, "v0", "c1"), (20, "v0", "c1"), (20, "v0", "c1")]
@@ -193,7 +184,7 @@ def test_an_incident_remembers_its_highest_windows_of_equal_ones_the_first():
 def test_what_contributed_is_kept_of_the_highest_few_windows():
     state = AlarmState()
     for i in range(MAX_EXPLAINED + 3):
-        state, _ = step(revisable(), state, window(10 * (i + 1), score=1.0 + i), (Contribution("a", 1.0),))
+        state, _ = step(revisable(), state, window(10 * (i + 1), score=1.0 + i), Seen((Contribution("a", 1.0),)))
     explained = [height.window.end for height in state.incident.heights if height.channels]
     assert explained == [10 * (i + 1) for i in range(3, MAX_EXPLAINED + 3)]
 

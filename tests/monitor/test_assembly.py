@@ -123,7 +123,7 @@ def test_state_of_more_assets_than_are_allowed_does_not_keep_a_partition_from_st
 @pytest.mark.parametrize("present", range(1, 11))
 def test_window_with_exactly_the_least_share_observed_is_scored(present):
     model = models.model(channels=("a",), window=10, min_observed=present / 10)
-    serving = Serving(watch(configuration().detectors[0], model, most=2))
+    serving = Serving(watch(configuration(), configuration().detectors[0], model, most=2))
     windows = np.full((2, 10, 1), np.nan, np.float32)
     windows[0, :present], windows[1, : present - 1] = 0.5, 0.5
     where, counts, scored = np.arange(2), Counts(), []

@@ -33,7 +33,12 @@ T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
 WHERE = ("tocsin.readings", 0)
 QUIET, LOUD = 0.2, 9.0
 DETECTOR = {"name": "d", "model": "unused", "assets": ["pump-*"]}
-RULES = {"alarm_budget_per_day": 4000, "on_delay_s": 2, "off_delay_s": 4}
+RULES = {"alarm_budget_per_day": 4000, "on_delay_s": 2, "off_delay_s": 4} | models.STEADY
+
+
+def watched_by(config, model, most):
+    """The first detector with a model."""
+    return watch(config, config.detectors[0], model, most)
 
 
 def logger(told):
@@ -56,7 +61,13 @@ class Plant:
     ):
         self.folder = folder
         self.root = models.write_model(folder)
-        named = {"name": "d", "model": str(model or self.root), "assets": ["pump-*"], "alarm_budget_per_day": 4000}
+        named = {
+            "name": "d",
+            "model": str(model or self.root),
+            "assets": ["pump-*"],
+            "alarm_budget_per_day": 4000,
+            **models.STEADY,
+        }
         config = parse({"input": {"ts_unit": "s"}, "scoring": dict(scoring), "detectors": [named | detector]})
         self.made = assemble(config, load_models(config))
         self.made.pipeline.assign(WHERE, Position(0, 0), [])
@@ -462,9 +473,7 @@ def test_a_model_that_fails_always_is_asked_a_bounded_number_of_times(tmp_path):
         calls.append(len(windows))
         raise RuntimeError("the device is gone")
 
-    serving = Serving(
-        watch(parse({"detectors": [DETECTOR]}).detectors[0], Model(models.metadata(), "none", score), 999)
-    )
+    serving = Serving(watched_by(parse({"detectors": [DETECTOR]}), Model(models.metadata(), "none", score), 999))
     where = np.arange(5000)
     assert len(serving.score(where, where, where, np.zeros((5000, 4, 2), np.float32)).row) == 0
     assert len(calls) <= 2 * 64
@@ -564,7 +573,7 @@ def steps(readings, cuts, swapped):
     for number, (first, last) in enumerate(itertools.pairwise([0, *cuts, len(readings)])):
         factor = 1 + number if swapped else 1
         if swapped and number:
-            made.pipeline.serve(0, watch(config.detectors[0], times(factor), 3))
+            made.pipeline.serve(0, watched_by(config, times(factor), 3))
         lines, offsets = readings[first:last], list(range(first, last))
         count = len(lines)
         batch = Messages(*WHERE, last, offsets, [-1] * count, lines, [None] * count, [()] * count)
@@ -615,10 +624,12 @@ def test_records_of_models_that_took_turns_hold_each_window_once_and_rise_in_tim
         numbers,
         matrix,
         over,
+        np.zeros((count, 0), np.bool_),
+        np.full(count, None, object),
     )
-    detector = parse({"detectors": [DETECTOR]}).detectors[0]
-    serving = Serving(watch(detector, models.model(version="1"), 9))
-    serving.serve(watch(detector, models.model(version="2"), 9))
+    config = parse({"detectors": [DETECTOR]})
+    serving = Serving(watched_by(config, models.model(version="1"), 9))
+    serving.serve(watched_by(config, models.model(version="2"), 9))
     told = serving.tell([f"pump-{row}" for row in rows], bucket, scored)
     found = [
         (asset, int(end), record.model_version)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitor.alarms import AlarmState, Policy, Window, limit_at, step
+from monitor.alarms import AlarmState, Policy, limit_at, step
 from monitor.calibration import Limits
+from monitor.incidents import Window
 from monitor.modelfile import Incidents
 from monitor.state import StateEntry, decode_entry, encode_entry
 from tests import models

@@ -25,7 +25,14 @@ def configuration(guarantee="exactly-once", **detector):
             "delivery": {"guarantee": guarantee},
             "input": {"ts_unit": "s", "idle_limit_s": 30, "reset_after_s": RESET_AFTER_S},
             "detectors": [
-                {"name": "d", "model": "unused", "assets": ["pump-*"], "alarm_budget_per_day": 4000} | detector
+                {
+                    "name": "d",
+                    "model": "unused",
+                    "assets": ["pump-*"],
+                    "alarm_budget_per_day": 4000,
+                    **models.STEADY,
+                }
+                | detector
             ],
         }
     )

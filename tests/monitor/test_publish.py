@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from msgspec.structs import replace
 
-from monitor.alarms import AlarmState, Incident, Transition, Window
+from monitor.alarms import AlarmState, Transition
 from monitor.columns import REASONS, DeadLetter, Messages
 from monitor.config import parse
 from monitor.events import Contribution, decode_event, headers_dict
+from monitor.incidents import Incident, Window
 from monitor.pipeline import Output, Told
 from monitor.publish import Publisher
 from monitor.state import StateEntry, StateKey, decode_entry, decode_key
@@ -130,7 +131,14 @@ def told(kind, asset="pump-1"):
     before, after = states if kind == "raised" else states[::-1]
     peak, last = Window(3_000_000_000, 9.0, 0.001, "1"), Window(5_000_000_000, 1.0, 0.5, "2")
     incident = Incident(1_000_000_000, 4_000_000_000, peak, (Contribution("b", 0.9),), 2)
-    return Told("readings", 4, asset, "d", 3.0, Transition(kind, before, after, last, incident))
+    return Told(
+        "readings",
+        4,
+        asset,
+        "d",
+        3.0,
+        Transition(kind, before, after, last, incident, active=after == "unacknowledged"),
+    )
 
 
 def test_incident_events_are_keyed_by_asset_and_tell_the_incident():
@@ -148,7 +156,7 @@ def test_incident_events_are_keyed_by_asset_and_tell_the_incident():
 
 @pytest.mark.parametrize(("state", "end"), [("normal", 4), ("unacknowledged", None)])
 def test_a_revised_incident_has_ended_where_it_was_cleared_and_only_there(state, end):
-    transition = replace(told("cleared").transition, kind="revised", before=state, after=state)
+    transition = replace(told("cleared").transition, kind="revised", before=state, after=state, active=end is None)
     [body] = publisher().events([Told("readings", 4, "pump-1", "d", 3.0, transition)])
     assert (body.transition, body.state, body.previous_state) == ("revised", state, state)
     assert (body.end.timestamp() if body.end else None) == end

@@ -38,7 +38,16 @@ def configuration(bound_s=BOUND_S, lateness_s=LATENESS_S, reset_s=86_400, **dete
                 "allowed_lateness_s": lateness_s,
                 "revision_bound_s": bound_s,
             },
-            "detectors": [{"name": "d", "model": "unused", "assets": ["*"], "alarm_budget_per_day": 4000} | detector],
+            "detectors": [
+                {
+                    "name": "d",
+                    "model": "unused",
+                    "assets": ["*"],
+                    "alarm_budget_per_day": 4000,
+                    **models.STEADY,
+                }
+                | detector
+            ],
         }
     )
 
@@ -183,8 +192,8 @@ def test_a_cleared_incident_is_revised_and_stays_cleared():
     run = Run([*LOUD_FROM_20, *readings(30, 40, QUIET), late(24, 30.0)]).reads()
     assert kinds(run) == ["raised", "cleared", "revised"]
     cleared, revised = run.transitions[1:]
-    assert facts(revised)[:3] == (3, "normal", 25)
-    assert (revised.before, revised.after) == ("normal", "normal")
+    assert facts(revised)[:3] == (3, "returned", 25)
+    assert (revised.before, revised.after, revised.active) == ("returned", "returned", False)
     assert (revised.incident.start, revised.incident.last_over) == (
         cleared.incident.start,
         cleared.incident.last_over,

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.alarms import AlarmState, Height, Incident, Window
+from monitor.alarms import AlarmState
 from monitor.events import Contribution
+from monitor.incidents import Height, Incident, Window
 from monitor.state import (
     MAX_CLOSES,
     Close,
@@ -73,8 +74,8 @@ def test_metadata_that_cannot_be_read_needs_nothing_before_the_position(metadata
 
 
 def test_metadata_may_say_more_than_this_version_knows():
-    text = '{"v":1,"low":3,"stream":null,"cmd":5,"topic_id":"x"}'
-    assert decode_position(7, text) == Position(7, 3, None, "x")
+    text = '{"v":1,"low":3,"stream":null,"cmd":5,"topic_id":"x","of":"a later one"}'
+    assert decode_position(7, text) == Position(7, 3, None, "x", cmd=5)
 
 
 def test_key_is_a_json_array_and_comes_back():

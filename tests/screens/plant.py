@@ -5,7 +5,6 @@ ends now, so that what the pages say of "since" and "in" reads as it would in a 
 """
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from kafka.admin import NewTopic
 from msgspec.structs import replace
 
 from monitor.commands import Command, decode_command
-from monitor.events import Event, GroupEvent, IncidentEvent, Member, SensorEvent, to_ns
+from monitor.events import Event, GroupEvent, IncidentEvent, Member, SensorEvent
 from monitor.wire import Scores
 from tests.dashboard.control_room import alarm, answer, command, send, send_commands, send_dead_letter, sensor
 from tests.dashboard.plant import START_NS, STEP_NS, Publisher, channel_names, scores
@@ -192,7 +191,7 @@ def _standing(plant: DemoPlant) -> None:
     plant.ring("fan-03", ago=120, peak=2.2, priority="medium", state="returned")
     plant.ring("pump-05", ago=260, peak=7.5, priority="high", state="latched")
     plant.ring("pump-06", ago=300, peak=3.3, priority="low", state="latched_acknowledged")
-    plant.ring("fan-01", "acknowledged", ago=90, peak=3.9, priority="low", label="true")
+    plant.ring("fan-01", "acknowledged", ago=90, peak=3.9, priority="low")
     wall, until = plant.now, plant.now + timedelta(hours=3, minutes=12)
     plant.ring("mill-05", "shelved", ago=55, peak=3.0, active=True, actor="ann", until=until,
                reason="bearing is changed at the next stop", decided=wall - timedelta(minutes=48))  # fmt: skip
@@ -217,18 +216,20 @@ def _decisions(plant: DemoPlant) -> None:
         key = f"{asked.detector}/{asked.asset}"
         known = plant.alarms.get(key) or plant.at(alarm(asked.asset))
         event = answer(asked, transition, state=known.state)
-        same = {name: getattr(known, name) for name in ("start", "end", "peak", "peak_time", "channels", "labels")}
-        kept = {name: getattr(known, name) for name in ("incident_id", "occurrence_id", "priority", "active", "latent")}
-        number = {"seq": known.seq + 1, "alarm_seq": known.alarm_seq + 1, "detected": known.detected}
-        event = replace(event, **same, **kept, **number, reason=reason)
-        if transition == "rejected":
+        kept = ("start", "end", "peak", "peak_time", "channels", "labels", "priority", "active", "latent", "detected")
+        same = {name: getattr(known, name) for name in kept}
+        if transition != "labelled":
+            same |= {name: getattr(known, name) for name in ("incident_id", "occurrence_id")}
+        event = replace(event, **same, seq=known.seq + 1, alarm_seq=known.alarm_seq + 1, reason=reason)
+        if transition in ("rejected", "labelled"):
             send(plant.publisher, event)
         else:
-            plant.send(replace(event, until=known.until, label=asked.label or known.label))
+            plant.send(replace(event, until=known.until))
 
     told(ask("acknowledge", "mill-02", 3.1), "acknowledged")
     told(ask("acknowledge", "fan-01", 9.0, user="mara"), "acknowledged")
-    told(ask("label", "fan-01", 8.0, user="mara", label="true", incident_id="x"), "labelled")
+    incident = plant.alarms["pumps/fan-01"].occurrence_id
+    told(ask("label", "fan-01", 8.0, user="mara", label="true", incident_id=incident), "labelled")
     told(ask("shelve", "mill-05", 48, reason="bearing is changed at the next stop"), "shelved",
          "bearing is changed at the next stop")  # fmt: skip
     told(ask("reset", "pump-05", 1.5), "rejected", "acknowledge it first")
@@ -269,16 +270,14 @@ def _obey(plant: DemoPlant, asked: Command) -> None:
     event = replace(
         known, seq=known.seq + 1, alarm_seq=known.alarm_seq + 1, transition=transition, state=state,
         previous_state=known.state, actor=asked.user, command_id=asked.command_id, decided=datetime.now(UTC),
-        reason=asked.reason or "accepted", until=asked.until, label=asked.label or known.label,
+        reason=asked.reason or "accepted", until=asked.until, label=asked.label,
     )  # fmt: skip
-    plant.send(event)
+    if transition == "labelled":
+        send(plant.publisher, replace(event, incident_id=known.alarm_id, occurrence_id=asked.incident_id))
+    else:
+        plant.send(event)
 
 
 def _go_on(plant: DemoPlant, over: threading.Event) -> None:
     while not over.wait(1.0):
         plant.next_window()
-
-
-def seconds_since(moment: datetime) -> float:
-    """Seconds of the wall clock since a moment."""
-    return time.time() - to_ns(moment) / 1e9

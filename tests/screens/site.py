@@ -89,10 +89,9 @@ def make_models(folder: Path) -> None:
     pq.write_table(pa.table({"ts": ts, **values}), data)
     command = [sys.executable, "-m", "training.cli", "fit", str(data), "--name", "pumps", "--family", "dense"]
     command += ["--window", "32", "--stride", "8", "--epochs", "6", "--asset", "pump-01"]
-    for seed in (1, 2):
-        subprocess.run(
-            [*command, "--out", str(folder / "models"), "--seed", str(seed)], cwd=ROOT, check=True, capture_output=True
-        )
+    for seed in ("1", "2"):
+        wanted = [*command, "--out", str(folder / "models"), "--seed", seed]
+        subprocess.run(wanted, cwd=ROOT, check=True, capture_output=True)
     for version in ("1", "2"):
         (folder / "models" / "pumps" / version).rename(folder / "models" / "pumps" / str(int(version) + 5))
     set_current(folder / "models" / "pumps", "7")

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from monitor.alarms import AlarmState, Policy, Window, policy, step
+from monitor.alarms import AlarmState, Policy, policy, step
 from monitor.calibration import NS_PER_DAY, Limits, limits, p_values
+from monitor.incidents import Window
 from monitor.modelfile import Incidents
 from training.calibrate import calibrate
 from training.incidents import HALVINGS, LIFT, LOWEST, MOST, RATES, incident_rates, incidents, limit_for

@@ -1,0 +1,110 @@
+"""The stream of one asset and detector: its past once, then only windows, incidents and sensors that are new."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dashboard.fleet import HIDING, WORDS, Watch, is_stale, judge, state_of, watch
+from dashboard.fleet_stream import SPARK_POINTS, alarms_by_key
+from dashboard.live import Glimpse, Plant, Trace
+from dashboard.names import ChannelNames
+from dashboard.payload import columns, incident, number, seconds, sensor_fault
+
+INCIDENTS_SHOWN = 50
+
+
+@dataclass(slots=True)
+class AssetStream:
+    """One asset; `detector` may be empty: the first by name, once there is one."""
+
+    plant: Plant
+    names: ChannelNames
+    asset: str
+    detector: str = ""
+    _cursor: int = 0
+    _epoch: int = -1
+    _shown: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, now_s: float) -> dict[str, Any]:
+        """New windows as columns, and what else changed; `reset` tells that older columns are of another model."""
+        self.detector = self.detector or next(iter(self.plant.detectors_of(self.asset)), "")
+        glimpse = self.plant.since(self.asset, self.detector, self._cursor, max(self._epoch, 0))
+        changed: dict[str, Any] = {}
+        if glimpse is not None:
+            if glimpse.epoch != self._epoch:
+                changed["reset"] = True
+            self._cursor, self._epoch = glimpse.total, glimpse.epoch
+            changed["columns"] = columns(glimpse.points)
+        shown = self._facts(glimpse, now_s)
+        changed |= {name: value for name, value in shown.items() if self._shown.get(name, ...) != value}
+        self._shown = shown
+        return changed
+
+    def whole(self) -> dict[str, Any]:
+        """Everything up to the last step."""
+        glimpse = self.plant.since(self.asset, self.detector)
+        if glimpse is None or glimpse.epoch != self._epoch:
+            return self._shown
+        late = glimpse.total - self._cursor  # what came since the step travels with the next one
+        return self._shown | {"columns": columns(glimpse.points.take(slice(0, len(glimpse.points) - late)))}
+
+    def _facts(self, glimpse: Glimpse | None, now_s: float) -> dict[str, Any]:
+        """What is known beside the columns; each is sent again only where it changed."""
+        facts: dict[str, Any] = {
+            "asset": self.asset,
+            "detector": self.detector,
+            "detectors": self.plant.detectors_of(self.asset),
+            "assets": sorted({*self.plant.assets(), self.asset} - {""}),
+            "incidents": self._incidents(),
+            "sensors": [
+                sensor_fault(e) for e in self.plant.book.sensor_faults(self.asset) if e.detector == self.detector
+            ],
+        }
+        if glimpse is None:
+            return facts
+        width = glimpse.points.channel_scores.shape[1]
+        channels = self._shown.get("channels")
+        if channels is None or len(glimpse.points):
+            names = self.names.of(self.detector, glimpse.model_version, width)
+            channels = [{"name": c.name, "unit": c.unit} for c in names]
+        facts |= {"model_version": glimpse.model_version, "rows": self.plant.bounds.rows, "channels": channels}
+        return facts | self._judgement(glimpse, now_s)
+
+    def _incidents(self) -> list[dict[str, Any]]:
+        events = (e for e in self.plant.incidents(self.asset) if e.detector == self.detector)
+        return [incident(event) for event, _ in zip(events, range(INCIDENTS_SHOWN), strict=False)]
+
+    def _judgement(self, glimpse: Glimpse, now_s: float) -> dict[str, Any]:
+        """State of the asset, as its tile has it."""
+        seen = self._watch(glimpse)
+        alarm = alarms_by_key(self.plant.book.alarms_of(self.asset)).get((self.asset, self.detector))
+        stale = is_stale(seen, self.plant.newest_ns, now_s)
+        state = judge(alarm, seen.ratio, stale)
+        return {
+            "state": state.name.lower(),
+            "word": WORDS[state],
+            "stale": stale,
+            "hidden": WORDS[state_of(alarm)] if state_of(alarm) in HIDING else "",
+            "priority": alarm.priority if alarm and alarm.state != "normal" else None,
+            "until": seconds(alarm.until) if alarm else None,
+            "ratio": number(seen.ratio),
+            "p": number(seen.p_value),
+            "newest": glimpse.newest_ns / 1e9,
+        }
+
+    def _watch(self, glimpse: Glimpse) -> Watch:
+        """Judged by its recent past, since the points that travel may be none."""
+        recent = self.plant.since(self.asset, self.detector, max(glimpse.total - SPARK_POINTS, 0), glimpse.epoch)
+        at = (recent or glimpse).points
+        return watch(
+            Trace(
+                glimpse.asset,
+                glimpse.detector,
+                glimpse.total,
+                glimpse.newest_ns,
+                glimpse.arrived_s,
+                at.window_end,
+                at.score,
+                at.limit,
+                at.p_value,
+            )
+        )

@@ -1,0 +1,148 @@
+"""The live route: a WebSocket for each view, which shows its ticket at the door and is then sent pictures.
+
+A WebSocket and not Server-Sent Events: browsers open six HTTP/1.1 connections to a server at most, over all tabs, so
+that the seventh screen of a control room would hang, and Streamlit needs WebSockets of every proxy anyway. The ticket
+comes as a subprotocol, hence never stands in an address that somebody logs.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from dashboard.hub import Hub, Running, StreamFailed, UnknownStream
+from dashboard.tickets import NoTicket, Ticket, Tickets
+
+PROTOCOL = "tocsin.v1"
+MOST_VIEWERS = 500
+LONGEST_PARAMETER = 1024
+TICKET_OVER = 4401
+TRY_AGAIN = 1013
+
+
+class Said(Struct, frozen=True):
+    """What a view may say: a renewed ticket, or that it wants the whole picture again."""
+
+    ticket: str = ""
+    again: bool = False
+
+
+@dataclass(slots=True)
+class Live:
+    """The route's parts: who may come in, and what is shown."""
+
+    hub: Hub
+    tickets: Tickets
+    clock: Callable[[], float] = time.time
+    viewers: int = 0
+
+    def routes(self) -> list[BaseRoute]:
+        """The address `/live/NAME?PARAMETERS`, one for each stream."""
+        return [WebSocketRoute("/live/{name}", self.serve)]
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One view, from the door to the end."""
+        offered = socket.scope["subprotocols"]
+        try:
+            ticket = self.tickets.check(offered[1] if len(offered) > 1 else "", self.clock())
+        except NoTicket as error:
+            await refuse(socket, 401, str(error))
+            return
+        if self.viewers >= MOST_VIEWERS:
+            await refuse(socket, 503, f"{MOST_VIEWERS} views are open; close some.")
+            return
+        try:
+            running = self.hub.enter(socket.path_params["name"], parameters_of(socket))
+        except UnknownStream as error:
+            await refuse(socket, 404, str(error))
+            return
+        self.viewers += 1
+        try:
+            await socket.accept(PROTOCOL)
+            await Viewer(self, socket, running, ticket).run()
+        finally:
+            self.viewers -= 1
+            self.hub.leave(running)
+
+
+@dataclass(slots=True)
+class Viewer:
+    """One open view: a task that sends and one that listens; the first to end takes the other with it."""
+
+    live: Live
+    socket: WebSocket
+    running: Running
+    ticket: Ticket
+    again: bool = False
+
+    async def run(self) -> None:
+        """Serve until the view leaves or its ticket is over."""
+        tasks = [asyncio.create_task(work()) for work in (self._send, self._listen, self._end_with_the_ticket)]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send(self) -> None:
+        """Send what comes next as soon as the last message has left: a slow view skips, and nothing waits for it."""
+        seen = 0
+        try:
+            while True:
+                seen, self.again = (0 if self.again else seen), False
+                seen, message = await self.live.hub.next(self.running, seen)
+                await self.socket.send_text(message.decode())
+        except StreamFailed:
+            await self._close(TRY_AGAIN, "this picture could not be made")
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                said = msgspec.json.decode(await self.socket.receive_text(), type=Said)
+                if said.ticket:
+                    self._renew(said.ticket)
+                self.again = self.again or said.again
+        except (WebSocketDisconnect, RuntimeError, KeyError):
+            return
+        except (msgspec.DecodeError, NoTicket) as error:
+            await self._close(TICKET_OVER, str(error))
+
+    def _renew(self, text: str) -> None:
+        """Take a new ticket of the same person; another person is another view."""
+        renewed = self.live.tickets.check(text, self.live.clock())
+        if (renewed.user, renewed.role) != (self.ticket.user, self.ticket.role):
+            raise NoTicket("This ticket is another person's.")
+        self.ticket = renewed
+
+    async def _end_with_the_ticket(self) -> None:
+        while (left_s := self.ticket.until - self.live.clock()) > 0:
+            await asyncio.sleep(min(left_s, 5.0))
+        await self._close(TICKET_OVER, "the ticket is over")
+
+    async def _close(self, code: int, reason: str) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await self.socket.close(code, reason[:100])
+
+
+def parameters_of(connection: HTTPConnection) -> dict[str, str]:
+    """The parameters of an address; those that are too long are no names of anything."""
+    found = {name: value for name, value in connection.query_params.items() if value}
+    if any(len(part) > LONGEST_PARAMETER for item in found.items() for part in item):
+        raise UnknownStream("This address is too long.")
+    return found
+
+
+async def refuse(socket: WebSocket, status: int, sentence: str) -> None:
+    """Answer a handshake with a status and a sentence instead of opening it."""
+    await socket.send_denial_response(PlainTextResponse(sentence + "\n", status))
