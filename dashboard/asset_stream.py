@@ -1,5 +1,6 @@
 """The stream of one asset and detector: its past once, then only windows, incidents and sensors that are new."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,18 +9,25 @@ from dashboard.fleet_stream import SPARK_POINTS, alarms_by_key
 from dashboard.live import Glimpse, Plant, Trace
 from dashboard.names import ChannelNames
 from dashboard.payload import columns, incident, number, seconds, sensor_fault
+from monitor.commands import Command, said
 
 INCIDENTS_SHOWN = 50
+DECISIONS_SHOWN = 5
 
 
 @dataclass(slots=True)
 class AssetStream:
-    """One asset; `detector` may be empty: the first by name, once there is one."""
+    """One asset; `detector` may be empty: the first by name, once there is one.
+
+    `incident` is one that is shown however old it is; `answer` tells what became of a command.
+    """
 
     plant: Plant
     names: ChannelNames
     asset: str
     detector: str = ""
+    incident: str = ""
+    answer: Callable[[str], tuple[str, str]] = lambda _command_id: ("", "")
     _cursor: int = 0
     _epoch: int = -1
     _shown: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +63,7 @@ class AssetStream:
             "detectors": self.plant.detectors_of(self.asset),
             "assets": sorted({*self.plant.assets(), self.asset} - {""}),
             "incidents": self._incidents(),
+            "decisions": self._decisions(),
             "sensors": [
                 sensor_fault(e) for e in self.plant.book.sensor_faults(self.asset) if e.detector == self.detector
             ],
@@ -70,8 +79,25 @@ class AssetStream:
         return facts | self._judgement(glimpse, now_s)
 
     def _incidents(self) -> list[dict[str, Any]]:
-        events = (e for e in self.plant.incidents(self.asset) if e.detector == self.detector)
-        return [incident(event) for event, _ in zip(events, range(INCIDENTS_SHOWN), strict=False)]
+        events = [e for e in self.plant.incidents(self.asset) if e.detector == self.detector]
+        asked = [e for e in events[INCIDENTS_SHOWN:] if e.incident_id == self.incident]
+        return [incident(event) for event in events[:INCIDENTS_SHOWN] + asked]
+
+    def _decisions(self) -> list[dict[str, Any]]:
+        """What people asked of this asset last, and what became of it."""
+        commands = [d.command for d in self.plant.book.decisions() if d.command and d.command.asset == self.asset]
+        ours = [command for command in commands if command.detector in ("", self.detector)]
+        return [self._decision(command) for command in ours[:DECISIONS_SHOWN]]
+
+    def _decision(self, command: Command) -> dict[str, Any]:
+        answer, why = self.answer(command.command_id)
+        return {
+            "what": said(command.action),
+            "user": command.user,
+            "at": command.at.timestamp(),
+            "answer": answer,
+            "why": why,
+        }
 
     def _judgement(self, glimpse: Glimpse, now_s: float) -> dict[str, Any]:
         """State of the asset, as its tile has it."""

@@ -32,20 +32,25 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
 ) -> None:
-    """Show the plant live in a browser, from the topics of scores and anomalies, until Ctrl-C."""
+    """Show the plant live in a browser, from the topics of scores and anomalies, until Ctrl-C.
+
+    Without a login ([auth] in .streamlit/secrets.toml, beside the configuration or in this folder) it answers this
+    machine only, where everyone may do everything.
+    """
     settings = load(config)
     _check_free(host, port)
-    run(settings, host, port)
+    run(settings, host, port, config.resolve().parent)
 
 
-def run(config: Config, host: str, port: int) -> None:
+def run(config: Config, host: str, port: int, folder: Path) -> None:
     """Serve until SIGINT or SIGTERM; blocks, and must be called from the main thread."""
     from streamlit.logger import set_log_level
 
     set_log_level("ERROR")  # before the options, of which it would warn that they are options
     from dashboard.server import serve
 
-    serve(config, host, streamlit_options(host, port), f"Tocsin dashboard: http://{_display(host)}:{port}")
+    options = streamlit_options(host, port)
+    serve(config, host, options, folder, f"Tocsin dashboard: http://{_display(host)}:{port}")
 
 
 def streamlit_options(host: str, port: int) -> dict[str, Any]:

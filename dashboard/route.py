@@ -9,17 +9,21 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
+from kafka.errors import KafkaError
 from msgspec import Struct
-from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard.hub import Hub, Running, StreamFailed, UnknownStream
-from dashboard.tickets import NoTicket, Ticket, Tickets
+from dashboard.past import past, wanted_of
+from dashboard.shared import Shared
+from dashboard.tickets import NoTicket, Ticket
+from monitor.errors import RetriableError
 
 PROTOCOL = "tocsin.v1"
 MOST_VIEWERS = 500
@@ -40,19 +44,52 @@ class Live:
     """The route's parts: who may come in, and what is shown."""
 
     hub: Hub
-    tickets: Tickets
+    shared: Shared
     clock: Callable[[], float] = time.time
     viewers: int = 0
+    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     def routes(self) -> list[BaseRoute]:
-        """The address `/live/NAME?PARAMETERS`, one for each stream."""
-        return [WebSocketRoute("/live/{name}", self.serve)]
+        """The address `/live/NAME?PARAMETERS` for each stream, and `/history` for what is no longer held."""
+        return [
+            WebSocketRoute("/live/{name}", self.serve),
+            Route("/live/{name}", self.explain),
+            Route("/history", self.past),
+        ]
+
+    async def explain(self, request: Request) -> Response:
+        """Say to one who asks without a WebSocket what is missing."""
+        try:
+            self.admit(request)
+        except NoTicket as error:
+            return PlainTextResponse(f"{error}\n", 401)
+        return PlainTextResponse("Live pictures come over a WebSocket.\n", 426, {"upgrade": "websocket"})
+
+    async def past(self, request: Request) -> Response:
+        """Older windows of one asset, as columns; two questions at a time, since each may read a lot."""
+        try:
+            self.admit(request)
+            wanted = wanted_of(request)
+        except NoTicket as error:
+            return PlainTextResponse(f"{error}\n", 401)
+        except ValueError:
+            return PlainTextResponse("asset, detector, from and to (s) are needed.\n", 400)
+        async with self.readers:
+            try:
+                return Response(await asyncio.to_thread(past, self.shared, wanted), media_type="application/json")
+            except (RetriableError, KafkaError, OSError) as error:
+                return PlainTextResponse(f"The past cannot be read now: {error}\n", 503)
+
+    def admit(self, request: Request) -> Ticket:
+        """The ticket of a request's `Authorization: Bearer`; raises NoTicket."""
+        scheme, _, ticket = request.headers.get("authorization", "").partition(" ")
+        return self.shared.tickets.check(ticket if scheme.lower() == "bearer" else "", self.clock())
 
     async def serve(self, socket: WebSocket) -> None:
         """One view, from the door to the end."""
         offered = socket.scope["subprotocols"]
         try:
-            ticket = self.tickets.check(offered[1] if len(offered) > 1 else "", self.clock())
+            ticket = self.shared.tickets.check(offered[1] if len(offered) > 1 else "", self.clock())
         except NoTicket as error:
             await refuse(socket, 401, str(error))
             return
@@ -120,7 +157,7 @@ class Viewer:
 
     def _renew(self, text: str) -> None:
         """Take a new ticket of the same person; another person is another view."""
-        renewed = self.live.tickets.check(text, self.live.clock())
+        renewed = self.live.shared.tickets.check(text, self.live.clock())
         if (renewed.user, renewed.role) != (self.ticket.user, self.ticket.role):
             raise NoTicket("This ticket is another person's.")
         self.ticket = renewed

@@ -47,8 +47,9 @@ def fleet(shared: Shared, _parameters: Mapping[str, str]) -> Stream:
 
 
 def asset(shared: Shared, parameters: Mapping[str, str]) -> Stream:
-    """One asset, by `asset` and `detector`."""
-    return AssetStream(shared.plant, shared.names, parameters.get("asset", ""), parameters.get("detector", ""))
+    """One asset, by `asset`, `detector` and `incident`."""
+    asset, detector, incident = (parameters.get(name, "") for name in ("asset", "detector", "incident"))
+    return AssetStream(shared.plant, shared.names, asset, detector, incident, shared.commands.answer)
 
 
 STREAMS: dict[str, Maker] = {

@@ -14,7 +14,8 @@ const RENEW_SHARE = 0.5; // of a ticket's time, after which the page is asked fo
  *   connection(since_s)    null while connected, else for how many seconds it has not been
  *   refresh(data)          optional: the theme or what the page handed over may have changed
  *   destroy()
- * `view.trigger(name, value)` is set before anything else is called and reaches the page's handlers.
+ * Before anything else is called it is given trigger(name, value), which reaches the page's handlers, again(), which
+ * asks for the whole picture, and ticket().
  */
 export function live(create) {
   return mounted((root) => new Live(create(root)));
@@ -31,6 +32,8 @@ class Live {
 
   constructor(view) {
     this.view = view;
+    view.ticket = () => this.ticket;
+    view.again = () => this.#say({ again: true });
     this.sequence = new Sequence();
     this.#timer = setInterval(() => this.#look(), 500);
     this.#wake = () => this.#look(true);

@@ -27,15 +27,15 @@ def show_live(
     stream: str,
     parameters: Mapping[str, str] | None = None,
     handlers: Mapping[str, Callable[[Any], None]] | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Mount `static/<component>.js` once; it is then fed by the live route and asks for a new ticket in time.
 
     `handlers` are called with what the component says by `trigger(name, value)`, as script code: what comes from a
-    browser is a wish, whose role has to be checked. `extra` goes to the component as it stands.
+    browser is a wish of somebody whose role has to be checked. What `extra` returns goes to the component too.
     """
     mounted = live_component(component)
-    address = f"live/{stream}?{urlencode(parameters or {})}"
+    address = f"live/{stream}?{urlencode({name: value for name, value in (parameters or {}).items() if value})}"
     callbacks = {f"on_{name}_change": nothing for name in ("renew", *(handlers or {}))}
 
     def live() -> None:
@@ -51,7 +51,7 @@ def show_live(
             "user": user.name,
             "role": user.role,
             "login": user.login,
-            **(extra or {}),
+            **extra(),
         }
         result = mounted(key=f"{component}/{address}", data=data, **callbacks)
         for name, handle in (handlers or {}).items():

@@ -1,0 +1,16 @@
+// Asks the server for windows that are no longer held, with the ticket of the view.
+
+const { search } = new URL(import.meta.url);
+const { Columns } = await import(`./columns.js${search}`);
+
+/** Windows of an asset within a range of time [s, s]; {columns, channels, cut, begins}, or throws with a sentence. */
+export async function askPast(view, { asset, detector }, [from, to]) {
+  const url = new URL("history", document.baseURI);
+  url.search = new URLSearchParams({ asset, detector, from, to });
+  const answer = await fetch(url, { headers: { authorization: `Bearer ${view.ticket()}` } });
+  if (!answer.ok) throw new Error((await answer.text()).trim() || `The server answers ${answer.status}.`);
+  const { columns, ...rest } = await answer.json();
+  const found = new Columns();
+  if (columns) found.append(columns, Infinity);
+  return { ...rest, columns: found };
+}
