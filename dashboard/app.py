@@ -1,8 +1,10 @@
 """The dashboard's entry script: Streamlit runs it from top to bottom once for each page that somebody opens."""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from dashboard.components import STATIC
 from dashboard.shared import current
@@ -16,6 +18,7 @@ from dashboard.views.models import models_page
 from dashboard.views.performance import performance_page
 from dashboard.views.similar import similar_page
 
+FIRST_PAGE = "Fleet"
 # Streamlit's own spacing is made for documents; a wall of tiles wants the room.
 STYLE = """
 <style>
@@ -34,36 +37,25 @@ def main() -> None:
     shared = current()
     user = current_user(shared)
     may_see = user is not None and user.role is not None
-    login = partial(login_page, user)
-    asset = st.Page(
-        partial(asset_page, shared) if may_see else login,
-        title="Asset",
-        url_path="asset",
-        icon=":material/show_chart:",
-    )
-    fleet = st.Page(
-        partial(fleet_page, shared, asset) if may_see else login,
-        title="Fleet",
-        url_path="fleet",
-        icon=":material/grid_view:",
-        default=True,
-    )
-    others = [
-        st.Page(
-            partial(page, shared, *more) if may_see else login,
-            title=title,
-            url_path=path,
-            icon=f":material/{icon}:",
+
+    def page(draw: Callable[..., None], title: str, icon: str, *more: StreamlitPage) -> StreamlitPage:
+        drawn = partial(draw, shared, *more) if may_see else partial(login_page, user)
+        return st.Page(
+            drawn, title=title, url_path=title.lower(), icon=f":material/{icon}:", default=title == FIRST_PAGE
         )
-        for page, more, title, path, icon in (
-            (alarms_page, [asset], "Alarms", "alarms", "notifications"),
-            (performance_page, [], "Performance", "performance", "speed"),
-            (similar_page, [asset], "Similar", "similar", "compare_arrows"),
-            (models_page, [], "Models", "models", "inventory_2"),
-            (health_page, [], "Health", "health", "monitor_heart"),
-        )
+
+    asset = page(asset_page, "Asset", "show_chart")
+    similar = page(similar_page, "Similar", "compare_arrows", asset)
+    pages = [
+        page(fleet_page, FIRST_PAGE, "grid_view", asset),
+        page(alarms_page, "Alarms", "notifications", asset, similar),
+        asset,
+        page(performance_page, "Performance", "speed"),
+        similar,
+        page(models_page, "Models", "inventory_2"),
+        page(health_page, "Health", "monitor_heart"),
     ]
-    st.navigation([fleet, others[0], asset, *others[1:]], position="top" if may_see else "hidden").run()
+    st.navigation(pages, position="top" if may_see else "hidden").run()
 
 
 main()

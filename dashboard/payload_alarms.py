@@ -71,9 +71,15 @@ def alarm_sections(facts: Facts, now_s: float) -> dict[str, Any]:
         made = alarm_row(event, in_groups, acknowledged, labels, asked)
         return made | decided_by(hid.get(event.alarm_id, event))
 
+    ended = sorted((e for e in facts.incidents if e.end is not None), key=lambda e: e.start, reverse=True)
+    newest = {event.alarm_id: event.incident_id for event in reversed(ended)}
+    of_incidents = {key: each for key, each in asked.items() if key[2]}
+
     def ended_row(event: IncidentEvent) -> dict[str, Any]:
         state = now.get(event.alarm_id, event.state)
-        return alarm_row(event, in_groups, acknowledged, labels, asked) | {
+        is_newest = newest[event.alarm_id] == event.incident_id
+        told = asked if is_newest else of_incidents  # what is asked of an alarm stands at its newest incident
+        return alarm_row(event, in_groups, acknowledged, labels, told) | {
             "id": incident_of(event),
             "state": state,
             "word": WORDS.get(state, state),
@@ -85,7 +91,6 @@ def alarm_sections(facts: Facts, now_s: float) -> dict[str, Any]:
         if event.state in by_state:
             by_state[event.state].append(event)
     ringing = sorted((e for e in facts.alarms if e.state in ANNUNCIATED), key=first_first)
-    ended = sorted((e for e in facts.incidents if e.end is not None), key=lambda e: e.start, reverse=True)
     return {
         "alarms": rows(ringing[:MOST_ROWS]),
         "left_out": max(len(ringing) - MOST_ROWS, 0),

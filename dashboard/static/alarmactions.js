@@ -7,8 +7,9 @@ const MINUTES = { 30: "30 minutes", 60: "1 hour", 240: "4 hours", 480: "8 hours"
 const AT_FIRST = 60;
 const SHELVABLE = ["unacknowledged", "returned", "latched", "acknowledged", "latched_acknowledged", "normal"];
 
-/** Buttons in their order: which lists have them, and the rows that they can be for. */
+/** Buttons in their order: which lists have them, and the rows that they can be for; `view` only shows something. */
 const ACTIONS = [
+  { action: "similar", word: "Similar events", view: true, in: ["alarms", "past"], fits: ({ incident }) => incident },
   { action: "acknowledge", word: "Acknowledge", key: "a", in: ["alarms"], fits: ({ waits }) => waits },
   { action: "acknowledge", word: "Acknowledge all shown", in: ["alarms"], fits: ({ waits }) => waits, all: true },
   { action: "shelve", word: "Shelve …", key: "s", in: ["alarms", "past"], fits: ({ state }) => SHELVABLE.includes(state) },
@@ -54,18 +55,23 @@ export class Actions {
     return ACTIONS.some(({ action, in: lists }) => lists.includes(section) && action in may);
   }
 
+  #has({ action, in: lists, view }, page) {
+    return lists.includes(page.section) && (view || action in page.given.may);
+  }
+
   refresh(page) {
-    ACTIONS.forEach(({ action, in: lists, fits, all }, i) => {
+    ACTIONS.forEach((each, i) => {
+      const { fits, all } = each;
       const button = this.buttons[i];
-      button.hidden = !lists.includes(page.section) || !(action in page.given.may);
-      button.disabled = !(all ? page.shown : page.targets).some(fits);
+      button.hidden = !this.#has(each, page);
+      if (!button.hidden) button.disabled = !(all ? page.shown : page.targets).some(fits);
     });
     this.node.hidden = this.buttons.every((button) => button.hidden) && !this.form.node.open;
   }
 
   key(key, page) {
     const each = ACTIONS.find((one) => one.key === key && one.in.includes(page.section));
-    if (!each || !(each.action in page.given.may)) return false;
+    if (!each || !this.#has(each, page)) return false;
     this.#start(each);
     return true;
   }
@@ -74,9 +80,10 @@ export class Actions {
     this.form.node.close();
   }
 
-  async #start({ action, word, fits, label, all }) {
+  #start({ action, word, fits, label, all }) {
     const rows = (all ? this.page.shown : this.page.targets).filter(fits);
     if (rows.length === 0) return;
+    if (action === "similar") return this.page.trigger("similar", rows[0].incident);
     if (!this.page.given.may[action].reason) return this.page.ask(action, rows, label ? { label } : {});
     const names = rows.length === 1 ? `${rows[0].asset} · ${rows[0].detector}` : `${rows.length} alarms`;
     this.form.ask(word.replace(" …", ""), names, action === "shelve", (more) => this.page.ask(action, rows, more));

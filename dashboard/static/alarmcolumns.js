@@ -77,9 +77,9 @@ const LABEL = {
   word: "Label",
   text: ({ label }) => ({ true: "True alarm", false: "False alarm" })[label] ?? "–",
 };
-const ANSWER = { name: "answer", word: "Command", text: answer };
+const ANSWER = { name: "answer", word: "Command", text: answer, calm: ({ asked }) => asked?.answer === "accepted" };
 const ASKED_BY = { name: "by", word: "By", text: ({ actor }) => actor || "–" };
-const REASON = { name: "why", word: "Why", text: ({ reason }) => reason || "–" };
+const REASON = { name: "because", word: "Why", text: ({ reason }) => reason || "–" };
 const UNDERNEATH = {
   name: "under",
   word: "Underneath",
@@ -125,7 +125,7 @@ const COLUMNS = {
     { name: "channels", word: "Channel", text: ({ channel }) => channel || "the whole asset" },
     DETECTOR,
     SINCE,
-    { name: "why", word: "What was seen", text: ({ detail }) => detail || "–" },
+    { name: "because", word: "What was seen", text: ({ detail }) => detail || "–" },
   ],
   audit: [
     { name: "since", word: "When (UTC)", text: ({ at }, { wall }) => when(at, wall) },
@@ -133,12 +133,13 @@ const COLUMNS = {
     { name: "what", word: "What", text: ({ what }) => what },
     ASSET,
     DETECTOR,
-    { name: "why", word: "Why", text: ({ why }) => why || "–" },
+    { name: "because", word: "Why", text: ({ why }) => why || "–" },
     { name: "left", word: "Until", text: ({ until }, { wall }) => when(until, wall) },
     {
       name: "answer",
       word: "Answer",
       text: ({ answer, detail }) => (detail ? `${answer}: ${detail}` : answer),
+      calm: ({ answer }) => answer === "accepted",
     },
   ],
 };

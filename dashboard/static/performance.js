@@ -32,12 +32,12 @@ class Performance {
     this.now = el("dl", "pairs");
     this.chart = new Bars();
     this.top = el("table", "table");
-    this.lists = el("div", "panels");
+    this.lists = el("section", "panel");
     const head = el("header", "summary", el("h1", "", "Performance"), this.facts, this.operators);
     const chart = el("section", "panel wide", el("h2", "", "Alarms in ten minutes"), this.chart.node);
     const top = el("section", "panel", el("h2", "", "Most frequent alarms"), this.top);
     const now = el("section", "panel", el("h2", "", "Now, and how operators answered"), this.now);
-    this.body = el("div", "", this.figures, el("div", "panels", chart, top, now), this.lists);
+    this.body = el("div", "", this.figures, el("div", "panels", chart, top, now, this.lists));
     this.empty = el("p", "empty", "No alarm has been told of in the time that is held.");
     this.status = new StatusLine();
     this.host = el("main", "tocsin performance", head, this.periods.node, this.body, this.empty, this.status.node);
@@ -123,13 +123,13 @@ class Performance {
   }
 
   #lists(lists) {
-    const panels = lists.map(({ title, what, alarms, more }) => {
+    const parts = lists.flatMap(({ title, what, alarms, more }) => {
       const names = alarms.map(({ asset, detector }) => el("span", "chip", `${asset} · ${detector}`));
       const rest = more ? [el("span", "facts", `and ${more} more`)] : [];
       const none = alarms.length ? [] : [el("span", "facts", "None.")];
-      return el("section", "panel", el("h2", "", title), el("p", "facts", what), el("div", "chips", ...names, ...rest, ...none));
+      return [el("h2", "", title), el("p", "facts", what), el("div", "chips", ...names, ...rest, ...none)];
     });
-    this.lists.replaceChildren(...panels);
+    this.lists.replaceChildren(...parts);
   }
 }
 

@@ -3,7 +3,7 @@
 const { search } = new URL(import.meta.url);
 const { el, say } = await import(`./dom.js${search}`);
 
-/** One row; `columns` are [{name, word, text(row, now) or node(row, now)}]. */
+/** One row; `columns` are [{name, word, text(row, now) or node(row, now), title(row), calm(row)}]. */
 class Row {
   constructor(columns, select) {
     this.columns = columns;
@@ -34,11 +34,13 @@ class Row {
       for (const name of ["state", "priority", "active", "waits"]) this.node.dataset[name] = String(data[name] ?? "");
       this.check.setAttribute("aria-label", `Select ${data.asset ?? ""}`);
     }
-    this.columns.forEach(({ text, node, title }, c) => {
+    this.columns.forEach(({ text, node, title, calm }, c) => {
       const cell = this.cells[c];
       if (text) say(cell, text(data, now));
       else if (isNew) cell.replaceChildren(...[node(data, now)].flat());
+      if (text || isNew) cell.classList.toggle("nothing", cell.textContent === "–");
       if (isNew && title) cell.title = title(data);
+      if (isNew && calm) cell.classList.toggle("calm", calm(data));
     });
   }
 }

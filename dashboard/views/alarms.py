@@ -14,7 +14,7 @@ from dashboard.views.live import current_user, show_live
 from monitor.errors import InvalidCommand, TocsinError
 
 
-def alarms_page(shared: Shared, asset_page: StreamlitPage) -> None:
+def alarms_page(shared: Shared, asset_page: StreamlitPage, similar_page: StreamlitPage) -> None:
     """Mount the list once; what is new comes by the live route, and what is asked goes through `publish`."""
     user = current_user(shared)
     given: dict[str, Any] = {"may": permissions(user.role) if user and user.role else {}, "problem": None}
@@ -27,7 +27,10 @@ def alarms_page(shared: Shared, asset_page: StreamlitPage) -> None:
         if isinstance(place, dict):
             st.switch_page(asset_page, query_params={name: str(value) for name, value in place.items() if value})
 
-    show_live(shared, "alarms", "alarms", handlers={"act": act, "open": go_to}, extra=given)
+    def compare(incident: object) -> None:
+        st.switch_page(similar_page, query_params={"incident": str(incident)})
+
+    show_live(shared, "alarms", "alarms", handlers={"act": act, "open": go_to, "similar": compare}, extra=lambda: given)
 
 
 def publish_all(shared: Shared, wish: object) -> str:
