@@ -19,7 +19,7 @@ const percent = (share) => (share === null ? "" : ` ${Math.round(100 * share)} %
 const when = (s, now) => (s === null || s === undefined ? "–" : clock(s, now ?? s));
 
 const STATE = {
-  name: "state",
+  name: "standing",
   word: "State",
   node: ({ state, word }) => {
     const badge = new StateBadge();
@@ -113,7 +113,7 @@ const COLUMNS = {
   ],
   sensors: [
     {
-      name: "state",
+      name: "standing",
       word: "Fault",
       node: ({ word }) => {
         const badge = new StateBadge();

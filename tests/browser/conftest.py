@@ -31,7 +31,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 # Streamlit looks for its server beside the address of a page before it looks above it.
-PROBES = ("/asset/_stcore/health", "/asset/_stcore/host-config")
+PAGES = ("asset", "alarms", "performance", "similar", "models", "health")
+PROBES = tuple(f"/{page}/_stcore/{probe}" for page in PAGES for probe in ("health", "host-config"))
 
 
 @dataclass(slots=True)
