@@ -27,7 +27,7 @@ const STATE = {
     return badge.node;
   },
 };
-const PRIORITY = { name: "priority", word: "Priority", node: ({ priority }) => priorityMark(priority) };
+const PRIORITY = { name: "urgency", word: "Priority", node: ({ priority }) => priorityMark(priority) };
 const ASSET = {
   name: "asset",
   word: "Asset",
