@@ -86,7 +86,7 @@ class Asset {
 
   refresh(given) {
     this.given = given;
-    this.status.who(given);
+    this.status.who(given, () => this.trigger("log_out", Date.now()));
     if (given.incident !== this.asked) [this.asked, this.jump] = [given.incident, given.incident];
     const before = JSON.stringify(this.look);
     this.look = palette(this.host);
@@ -170,6 +170,10 @@ class Asset {
     this.status.node.hidden = isEmpty && Boolean(data.status.waiting_for);
     if (isEmpty) return;
     this.badge.set(data.state, data.word, data.priority);
+    if ((this.host.dataset.priority ?? "") !== (data.priority ?? "")) {
+      this.host.dataset.priority = data.priority ?? "";
+      this.look = palette(this.host);
+    }
     const age_s = Math.max((data.status.newest_s ?? data.newest) - data.newest, 0);
     const age = data.stale
       ? `STALE, ${duration(age_s)} old`

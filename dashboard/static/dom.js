@@ -84,7 +84,8 @@ export function palette(host) {
     faint: of("--faint"),
     soft: of("--soft"),
     band: of("--band"),
-    alarm: of("--high"),
+    alarm: of("--alarm"),
+    priorities: { high: of("--high"), medium: of("--medium"), low: of("--low") },
     span: of("--span"),
     past: of("--past"),
     font: read("--st-font") || "sans-serif",
@@ -124,9 +125,16 @@ export class StatusLine {
     this.#write();
   }
 
-  /** Who looks at the page, as the page itself was told. */
-  who({ user, role, login }) {
-    say(this.user, login ? `${user} · ${role}` : NO_LOGIN);
+  /** Who looks at the page, as the page itself was told; `leave` logs that person out. */
+  who({ user, role, login }, leave = null) {
+    const text = login ? `${user} · ${role}` : NO_LOGIN;
+    if (this.user.firstChild?.textContent === text) return;
+    this.user.replaceChildren(el("span", "", text));
+    if (!login || !leave) return;
+    const button = el("button", "leave", "Log out");
+    button.type = "button";
+    button.addEventListener("click", leave);
+    this.user.append(button);
   }
 
   #write() {

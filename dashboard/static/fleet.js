@@ -31,7 +31,7 @@ class Fleet {
   }
 
   refresh(data) {
-    this.status.who(data);
+    this.status.who(data, () => this.trigger("log_out", Date.now()));
     this.draw(true);
   }
 

@@ -14,6 +14,7 @@ const RENEW_SHARE = 0.5; // of a ticket's time, after which the page is asked fo
  *   connection(since_s)    null while connected, else for how many seconds it has not been
  *   refresh(data)          optional: the theme or what the page handed over may have changed
  *   destroy()
+ *   host                   its outermost element, by which the view can be found
  * Before anything else is called it is given trigger(name, value), which reaches the page's handlers, again(), which
  * asks for the whole picture, and ticket().
  */
@@ -32,6 +33,7 @@ class Live {
 
   constructor(view) {
     this.view = view;
+    view.host.view = view;
     view.ticket = () => this.ticket;
     view.again = () => this.#say({ again: true });
     this.sequence = new Sequence();

@@ -59,6 +59,7 @@ export class FleetTile {
     const matters = ["asset", "state", "site", "faulty"].some((name) => name in change);
     Object.assign(this.data, change);
     this.isOld = true;
+    this.isSparkOld ||= "priority" in change;
     return matters;
   }
 
@@ -141,7 +142,8 @@ export class FleetTile {
     context.beginPath();
     context.rect(0, 0, width, y(0));
     context.clip();
-    line(context, logs, x, y, colours.alarm);
+    context.lineWidth = 1.6 * pen;
+    line(context, logs, x, y, colours.priorities[this.data.priority] ?? colours.ink);
     context.restore();
   }
 }

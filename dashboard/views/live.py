@@ -36,7 +36,7 @@ def show_live(
     """
     mounted = live_component(component)
     address = f"live/{stream}?{urlencode({name: value for name, value in (parameters or {}).items() if value})}"
-    callbacks = {f"on_{name}_change": nothing for name in ("renew", *(handlers or {}))}
+    callbacks = {f"on_{name}_change": nothing for name in ("renew", "log_out", *(handlers or {}))}
 
     def live() -> None:
         user = current_user(shared)
@@ -54,6 +54,8 @@ def show_live(
             **extra(),
         }
         result = mounted(key=f"{component}/{address}", data=data, **callbacks)
+        if result["log_out"]:
+            st.logout()
         for name, handle in (handlers or {}).items():
             if (said := result[name]) is not None:
                 handle(said)

@@ -41,6 +41,7 @@ class Dashboard:
 
     url: str
     publisher: Publisher
+    pid: int = 0
 
 
 @dataclass(slots=True)
@@ -57,18 +58,27 @@ class Watched:
 
 
 @contextmanager
-def running_dashboard(publisher: Publisher, folder: Path) -> Iterator[Dashboard]:
-    """Run the command as a user would, from when it answers until a signal ends it in good order."""
-    port = free_port()
+def running_dashboard(
+    publisher: Publisher, folder: Path, settings: str = "", provider: str = "", port: int = 0
+) -> Iterator[Dashboard]:
+    """Run the command as a user would, from when it answers until a signal ends it in good order.
+
+    `settings` are added to the configuration; with the address of a `provider` people have to log in there.
+    """
+    port = port or free_port()
+    if provider:
+        write_secrets(folder, provider, port)
     config = folder / "tocsin.toml"
     names = ("scores", "anomalies", "commands")
     topics = "\n".join(f'{name} = "{getattr(publisher.topics, name)}"' for name in names)
-    detector = f'[[detectors]]\nname = "pumps"\nmodel = "{write_model(folder)}"\nassets = ["*"]'
-    config.write_text(f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"\n[topics]\n{topics}\n{detector}\n')
+    model = folder / "pumps" if (folder / "pumps").exists() else write_model(folder)
+    detector = f'[[detectors]]\nname = "pumps"\nmodel = "{model}"\nassets = ["*"]'
+    kafka = f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"'
+    config.write_text(f"{kafka}\n[topics]\n{topics}\n{settings}\n{detector}\n")
     command = [sys.executable, "-m", "dashboard.cli", "--config", str(config), "--port", str(port)]
-    with (folder / "dashboard.log").open("wb") as log:
+    with (folder / "dashboard.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    dashboard = Dashboard(f"http://127.0.0.1:{port}", publisher)
+    dashboard = Dashboard(f"http://127.0.0.1:{port}", publisher, process.pid)
     try:
         await_answer(f"{dashboard.url}/_stcore/health", process)
         yield dashboard
@@ -76,6 +86,19 @@ def running_dashboard(publisher: Publisher, folder: Path) -> Iterator[Dashboard]
         assert process.wait(10) == 0
     finally:
         process.kill()
+
+
+def write_secrets(folder: Path, provider: str, port: int) -> None:
+    """Streamlit's secrets for a login, as an administrator writes them."""
+    secrets = folder / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir(exist_ok=True)
+    secrets.write_text(
+        "[auth]\n"
+        f'redirect_uri = "http://127.0.0.1:{port}/oauth2callback"\n'
+        'cookie_secret = "a secret that signs the cookies of this test"\n'
+        'client_id = "tocsin"\nclient_secret = "of the client"\n'
+        f'server_metadata_url = "{provider}/.well-known/openid-configuration"\n'
+    )
 
 
 def await_answer(url: str, process: subprocess.Popen[bytes], within_s: float = 30.0) -> None:
