@@ -6,6 +6,8 @@ const { StatusLine, duration, el, palette, say, short } = await import(`./dom.js
 const { ask, bytes, fillTable, pairs, styleSheet } = await import(`./listing.js${search}`);
 
 const CHANNELS_SHOWN = 12;
+// A report is shown and not trusted: beside the sandbox, nothing in it may load anything.
+const POLICY = `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">`;
 
 class Models {
   constructor(root) {
@@ -154,7 +156,7 @@ class Models {
     say(this.problem, problem ?? "");
     this.problem.hidden = !problem;
     if (problem) return;
-    this.frame.srcdoc = await blob.text();
+    this.frame.srcdoc = POLICY + (await blob.text());
     say(this.title, `Training report of ${detector}, version ${version}`);
     this.report.hidden = false;
     this.close.focus();

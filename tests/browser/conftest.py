@@ -69,7 +69,7 @@ def running_dashboard(
     if provider:
         write_secrets(folder, provider, port)
     config = folder / "tocsin.toml"
-    names = ("scores", "anomalies", "commands")
+    names = ("scores", "anomalies", "deadletter", "commands")
     topics = "\n".join(f'{name} = "{getattr(publisher.topics, name)}"' for name in names)
     model = folder / "pumps" if (folder / "pumps").exists() else write_model(folder)
     detector = f'[[detectors]]\nname = "pumps"\nmodel = "{model}"\nassets = ["*"]'

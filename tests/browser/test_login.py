@@ -114,6 +114,36 @@ def test_a_viewer_sees_everything_and_has_no_buttons_and_is_refused_if_they_are_
     assert [command.user for command in commands(locked) if command.user.startswith("vera")] == []
 
 
+def test_a_viewer_finds_no_actions_in_the_alarm_list_and_is_refused_if_they_are_forged(
+    locked: Dashboard, log_in: Callable[[str], Page]
+) -> None:
+    page = log_in("vera")
+    page.get_by_role("link", name="Alarms").click()
+    expect(page.locator(".rows .row .asset")).to_have_text("pump-1")
+    page.locator(".rows .row").focus()
+    for key in ("a", "s"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("toolbar").get_by_role("button")).to_have_text(["Similar events"])
+    expect(page.get_by_role("checkbox")).to_have_count(0)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    wish = {"action": "acknowledge", "targets": [{"asset": "pump-1", "detector": "pumps"}]}
+    page.evaluate(SAY, ["act", wish])
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was sent: a viewer may not acknowledge")
+    page.evaluate(SAY, ["act", {"action": "format the disk", "targets": [{"asset": "pump-1"}]}])
+    expect(page.get_by_role("alert")).to_contain_text("is not understood")
+    assert [command.user for command in commands(locked) if command.user.startswith("vera")] == []
+
+
+def test_an_operator_finds_what_operators_may_do_in_the_alarm_list(log_in: Callable[[str], Page]) -> None:
+    page = log_in("otto")
+    page.get_by_role("link", name="Alarms").click()
+    expect(page.locator(".rows .row .asset")).to_have_text("pump-1")
+    buttons = page.get_by_role("toolbar").get_by_role("button")
+    expect(buttons).to_have_text(
+        ["Similar events", "Acknowledge", "Acknowledge all shown", "Shelve …", "Reset", "True alarm", "False alarm"]
+    )
+
+
 def test_an_operator_acknowledges_and_the_answer_is_shown(
     locked: Dashboard, log_in: Callable[[str], Page], tmp_path: Path
 ) -> None:
