@@ -12,10 +12,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, ROOT, Watched
 from tests.screens.plant import MARKUP
@@ -26,6 +27,7 @@ WATCH_FRAMES = (ROOT / "tests" / "browser" / "watch_frames.js").read_text(encodi
 DESK, PHONE, WALL = (1440, 900), (390, 844), (2560, 1440)
 FRAMES_S = 20
 MOST_BYTES = 200_000
+COLOURS = 160
 
 Act = Callable[[Page], object]
 
@@ -74,7 +76,7 @@ def tab(name: str) -> Act:
 
 def shelve(page: Page) -> None:
     """Open the question that shelving asks."""
-    page.locator(".rows .row", has_text="press-01").get_by_role("checkbox").check()
+    page.get_by_label("Select press-01").check()
     page.get_by_role("button", name="Shelve").click()
     page.get_by_label("Reason").fill("bearing is changed at the next stop")
 
@@ -110,19 +112,16 @@ SHOTS = (
 )
 
 
-def take(browser: Browser, site: Site, shot: Shot, told: Told) -> None:
-    """All pictures of one page."""
+def take(contexts: dict[tuple[str, tuple[int, int]], BrowserContext], site: Site, shot: Shot, told: Told) -> None:
+    """All pictures of one page: a phone in the light of day, a wall in a dark control room."""
     for theme in shot.themes:
-        for size, (width, height) in shot.sizes:
-            if size == "-wall" and theme == "light":
-                continue  # control rooms are dark
-            with_page(
-                browser, site, shot.path, told, lambda page, n=f"{shot.name}{size}-{theme}": picture(page, shot, n, told),
-                viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce",
-            )  # fmt: skip
+        for size, pixels in shot.sizes:
+            if (size, theme) not in (("-wall", "light"), ("-phone", "dark")):
+                name = f"{shot.name}{size}-{theme}"
+                with_page(contexts[theme, pixels], site, shot.path, told, partial(picture, shot, name, told))
 
 
-def picture(page: Page, shot: Shot, name: str, told: Told) -> None:
+def picture(shot: Shot, name: str, told: Told, page: Page) -> None:
     """One picture, once the page has what it shows."""
     expect(page.locator(shot.ready).first).to_be_visible(timeout=30_000)
     if shot.act is not None:
@@ -135,13 +134,15 @@ def picture(page: Page, shot: Shot, name: str, told: Told) -> None:
     told.pages.add(shot.path.partition("?")[0] or "fleet")
     told.markup_shown_as_text += page.get_by_text(MARKUP).locator("visible=true").count()
     told.markup_that_ran += page.locator("img[src=x]").count() + (page.title() == "broken")
+    with Image.open(file) as image:  # few colours are enough for a page that is grey
+        image.convert("RGB").quantize(COLOURS).save(file, optimize=True)
     if file.stat().st_size > MOST_BYTES:
         print(f"{file.name}: {file.stat().st_size:,} bytes are more than a picture of the docs should have")
 
 
-def with_page(browser: Browser, site: Site, path: str, told: Told, use: Act, **options: Any) -> None:
+def with_page(context: BrowserContext, site: Site, path: str, told: Told, use: Act) -> None:
     """Open a page, use it, and keep what its console told."""
-    page = browser.new_page(**options)
+    page = context.new_page()
     watched = Watched(page)
     page.on("console", lambda message: watched.note(message))
     page.on("pageerror", lambda error: watched.errors.append(str(error)))
@@ -151,19 +152,14 @@ def with_page(browser: Browser, site: Site, path: str, told: Told, use: Act, **o
     told.errors += [f"{path}: {error}" for error in watched.errors]
 
 
-def watch(page: Page) -> int:
-    """Frames without their charts while points arrive."""
+def watch(told: Told, page: Page) -> None:
+    """Count frames without their charts while points arrive."""
     expect(page.locator(".chart:visible canvas")).to_have_count(9, timeout=30_000)
     page.evaluate(WATCH_FRAMES)
     page.wait_for_timeout(FRAMES_S * 1000)
     found = page.evaluate("() => window.stopWatching()")
     print(f"frames: {found}")
-    return int(found["blank"] + found["remounted"] + found["dimmed"])
-
-
-def frames(page: Page, told: Told) -> None:
-    """Add them up."""
-    told.blank_frames += watch(page)
+    told.blank_frames += int(found["blank"] + found["remounted"] + found["dimmed"])
 
 
 def main() -> int:
@@ -176,10 +172,17 @@ def main() -> int:
         told = Told()
         with running_site(Path(folder)) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-            wanted = [shot for shot in SHOTS if not sys.argv[1:] or shot.name in sys.argv[1:]]
-            for shot in wanted:
-                take(browser, site, shot, told)
-            with_page(browser, site, "asset?asset=press-01", told, lambda page: frames(page, told))
+            contexts = {
+                (theme, (w, h)): browser.new_context(
+                    viewport={"width": w, "height": h}, color_scheme=theme, reduced_motion="reduce"
+                )
+                for theme in ("light", "dark")
+                for w, h in (DESK, PHONE, WALL)
+            }
+            for shot in SHOTS:
+                if not sys.argv[1:] or shot.name in sys.argv[1:]:
+                    take(contexts, site, shot, told)
+            with_page(contexts["light", DESK], site, "asset?asset=press-01", told, partial(watch, told))
             browser.close()
     for error in told.errors:
         print(error)
