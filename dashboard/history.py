@@ -88,33 +88,33 @@ class _Reader:
         self.began_s = self.clock()
         if self.first >= self.end:
             return Past()
-        begins = self._time_at(self.first)
+        begins = self._times_at(self.first)
         start = max(self._first_at_or_after(self.wanted.begin_ns) - BACK, self.first)
         cut = self._collect(start)
         version, points = joined(self.found, self.wanted.rows)
-        return Past(points, version, cut, begins)
+        return Past(points, version, cut, begins[0] if begins else None)
 
     def _first_at_or_after(self, moment_ns: int) -> int:
         """Offset of the first record whose windows end at or after a moment, by halving."""
         low, high = self.first, self.end
         while low < high:
             middle = (low + high) // 2
-            found = self._time_at(middle)
-            if found is None or found >= moment_ns:
+            found = self._times_at(middle)
+            if found is None or found[1] >= moment_ns:
                 high = middle
             else:
                 low = middle + 1
         return low
 
-    def _time_at(self, offset: int) -> int | None:
-        """The newest window end of the record at or after an offset; None where there is none to the end."""
+    def _times_at(self, offset: int) -> tuple[int, int] | None:
+        """The oldest and newest window end of the record at or after an offset; None where there is none any more."""
         self.consumer.seek(self.where, offset)
         while self.clock() - self.began_s < self.effort.seconds:
             records = self.consumer.poll(timeout_ms=POLL_MS).get(self.where, [])
             for record in records:
                 try:
                     ends = decode_scores(record.value)["window_end"].cast(pa.int64()).to_numpy()
-                    return int(ends.max())
+                    return int(ends.min()), int(ends.max())
                 except BROKEN:
                     continue
             if self.consumer.position(self.where) >= self.end:

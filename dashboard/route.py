@@ -135,8 +135,10 @@ class Viewer:
         seen = 0
         try:
             while True:
-                seen, self.again = (0 if self.again else seen), False
                 seen, message = await self.live.hub.next(self.running, seen)
+                if self.again:  # in the place of the change, since a view passes over what it has already
+                    self.again = False
+                    seen, message = await self.live.hub.next(self.running, 0)
                 await self.socket.send_text(message.decode())
         except StreamFailed:
             await self._close(TRY_AGAIN, "this picture could not be made")

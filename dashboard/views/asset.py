@@ -31,7 +31,7 @@ def asset_page(shared: Shared) -> None:
 
     def acknowledge(wish: Any) -> None:
         st.session_state[NOTICE] = ask_to_acknowledge(shared, asset, asked["detector"], wish)
-        st.rerun(scope="fragment")
+        st.rerun()
 
     handlers = {"open": go_to, "detector": choose, "acknowledge": acknowledge}
     extra = {"incident": asked["incident"], "may": may}

@@ -38,29 +38,26 @@ def show_live(
     address = f"live/{stream}?{urlencode({name: value for name, value in (parameters or {}).items() if value})}"
     callbacks = {f"on_{name}_change": nothing for name in ("renew", "log_out", *(handlers or {}))}
 
-    def live() -> None:
-        user = current_user(shared)
-        if user is None or user.role is None:
-            st.rerun()
-            return
-        now_s = time.time()
-        data = {
-            "address": address,
-            "ticket": shared.tickets.issue(user.name, user.role, now_s),
-            "lasts_s": shared.tickets.lasts_s,
-            "user": user.name,
-            "role": user.role,
-            "login": user.login,
-            **extra(),
-        }
-        result = mounted(key=f"{component}/{address}", data=data, **callbacks)
-        if result["log_out"]:
-            st.logout()
-        for name, handle in (handlers or {}).items():
-            if (said := result[name]) is not None:
-                handle(said)
-
-    st.fragment(live)()
+    user = current_user(shared)
+    if user is None or user.role is None:
+        st.rerun()
+        return
+    data = {
+        "address": address,
+        "ticket": shared.tickets.issue(user.name, user.role, time.time()),
+        "lasts_s": shared.tickets.lasts_s,
+        "user": user.name,
+        "role": user.role,
+        "login": user.login,
+        **extra(),
+    }
+    # Not a fragment: a page that finds its server restarted would ask that for a fragment that it does not know.
+    result = mounted(key=f"{component}/{address}", data=data, **callbacks)
+    if result["log_out"]:
+        st.logout()
+    for name, handle in (handlers or {}).items():
+        if (said := result[name]) is not None:
+            handle(said)
 
 
 def nothing() -> None:

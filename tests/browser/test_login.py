@@ -170,5 +170,7 @@ def test_an_operator_acknowledges_and_the_answer_is_shown(
     expect(page.locator(".summary .state")).to_contain_text("Acknowledged")
     expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
     page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/end_session**")
+    page.goto(locked.url)
     expect(page.get_by_role("button", name="Log in")).to_be_visible()
     expect(page.locator(".tocsin")).to_have_count(0)

@@ -11,7 +11,19 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from onnx import TensorProto, helper
 
-from monitor.events import Contribution, IncidentEvent, encode_event, event_headers, incident_id, to_datetime
+from monitor.events import (
+    Contribution,
+    Event,
+    GroupEvent,
+    IncidentEvent,
+    SensorEvent,
+    Verdict,
+    encode_event,
+    event_headers,
+    identity,
+    incident_id,
+    to_datetime,
+)
 from monitor.modelfile import (
     METADATA_KEY,
     MODEL_FILE,
@@ -104,6 +116,23 @@ def incident(
     )
 
 
+def sensor_fault(asset: str, channel: str, verdict: Verdict, window: int, seq: int = 1) -> SensorEvent:
+    """A sensor event at a window; its previous verdict was that all is well."""
+    return SensorEvent(
+        sensor_id=identity(asset, channel),
+        seq=seq,
+        asset=asset,
+        detector="pumps",
+        channel=channel,
+        verdict=verdict,
+        previous="ok",
+        since=moment(window - 5),
+        detected=moment(window),
+        topic="tocsin.readings",
+        partition=0,
+    )
+
+
 def write_model(folder: Path, channels: int = 8) -> Path:
     """A model directory whose file names the channels; the graph is of no use, since a dashboard never runs it."""
     metadata = ModelMetadata(
@@ -174,11 +203,10 @@ class Publisher:
                 self.producer.send(self.topics.scores, message, partition=partition)
         self.producer.flush()
 
-    def send_event(self, event: IncidentEvent) -> None:
-        """Publish an incident event and wait until it is there."""
-        self.producer.send(
-            self.topics.anomalies, encode_event(event), key=event.asset.encode(), headers=event_headers(event)
-        )
+    def send_event(self, event: Event) -> None:
+        """Publish an event and wait until it is there."""
+        key = (event.origin.asset if isinstance(event, GroupEvent) else event.asset).encode()
+        self.producer.send(self.topics.anomalies, encode_event(event), key=key, headers=event_headers(event))
         self.producer.flush()
 
     def send_broken(self) -> None:
