@@ -38,7 +38,7 @@ class Row {
       const cell = this.cells[c];
       if (text) say(cell, text(data, now));
       else if (isNew) cell.replaceChildren(...[node(data, now)].flat());
-      if (text || isNew) cell.classList.toggle("nothing", cell.textContent === "–");
+      if (text || isNew) cell.classList.toggle("unsaid", cell.textContent === "–");
       if (isNew && title) cell.title = title(data);
       if (isNew && calm) cell.classList.toggle("calm", calm(data));
     });
