@@ -30,7 +30,9 @@ def alarms_page(shared: Shared, asset_page: StreamlitPage, similar_page: Streaml
     def compare(incident: object) -> None:
         st.switch_page(similar_page, query_params={"incident": str(incident)})
 
-    show_live(shared, "alarms", "alarms", handlers={"act": act, "open": go_to, "similar": compare}, extra=lambda: given)
+    show_live(
+        shared, "alarms", "alarms", handlers={"act": act, "open": go_to, "similar": compare}, extra=lambda: given
+    )
 
 
 def publish_all(shared: Shared, wish: object) -> str:
