@@ -6,9 +6,10 @@ from typing import Any
 
 from dashboard.fleet import HIDING, WORDS, Watch, is_stale, judge, state_of, watch
 from dashboard.fleet_stream import SPARK_POINTS, alarms_by_key
+from dashboard.jsonable import number, seconds
 from dashboard.live import Glimpse, Plant, Trace
 from dashboard.names import ChannelNames
-from dashboard.payload import columns, incident, number, seconds, sensor_fault
+from dashboard.payload import columns, incident, sensor_fault
 from monitor.commands import Command, said
 
 INCIDENTS_SHOWN = 50

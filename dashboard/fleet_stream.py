@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dashboard.book import alarm_of
 from dashboard.fleet import HIDING, WORDS, State, Watch, is_stale, judge, state_of, watch, worst_first
+from dashboard.jsonable import number, seconds
 from dashboard.live import Plant, Trace
-from dashboard.payload import number, seconds
 from monitor.events import IncidentEvent, SensorEvent
 
 SPARK_POINTS = 120

@@ -1,7 +1,6 @@
 """Parts of what travels to the browser: columns of numbers, incidents, the status line. Pure functions."""
 
 import base64
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from dashboard.book import is_open
 from dashboard.feed import Status
+from dashboard.jsonable import link, number, seconds
 from dashboard.live import Plant
 from dashboard.rings import Points
 from monitor.events import IncidentEvent, SensorEvent
@@ -51,7 +51,7 @@ def incident(event: IncidentEvent) -> dict[str, Any]:
         "ratio": number(event.peak / event.limit) if event.limit > 0 else None,
         "p": number(event.peak_p_value),
         "model_version": event.model_version,
-        "runbook": event.runbook if event.runbook.startswith(("https://", "http://")) else "",
+        "runbook": link(event.runbook),
         "channels": [
             {
                 "name": c.channel,
@@ -84,13 +84,3 @@ def status_line(plant: Plant, status: Status, now_s: float) -> dict[str, Any]:
         "quiet_s": round(now_s - status.last_record_s, 1) if status.last_record_s else None,
         "newest_s": plant.newest_ns / 1e9 if plant.newest_ns else None,
     }
-
-
-def seconds(moment: datetime | None) -> float | None:
-    """A moment in s, None where there is none."""
-    return None if moment is None else moment.timestamp()
-
-
-def number(value: float | None) -> float | None:
-    """Four digits are enough to draw and to read; JSON has no NaN."""
-    return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")

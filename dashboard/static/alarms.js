@@ -62,7 +62,7 @@ class Alarms {
     const { name, number } = data.problem ?? {};
     if (number !== this.told) {
       this.told = number;
-      this.sent.clear();
+      if (name) this.sent.clear();
       this.#tell(name ?? "");
     }
     this.status.who(data);

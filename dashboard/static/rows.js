@@ -26,7 +26,7 @@ class Row {
   }
 
   update(data, now) {
-    const key = JSON.stringify(data);
+    const key = data === this.data ? this.key : JSON.stringify(data);
     const isNew = key !== this.key;
     this.key = key;
     this.data = data;

@@ -11,11 +11,12 @@ import pytest
 from msgspec.structs import replace
 from playwright.sync_api import Locator, Page, expect
 
+from monitor.broker import EmbeddedBroker
 from monitor.events import IncidentEvent
-from tests.browser.conftest import Dashboard, Watched
+from tests.browser.conftest import Dashboard, Watched, running_dashboard
 from tests.browser.standin import StandIn
 from tests.dashboard.control_room import at, group, send, sensor
-from tests.dashboard.plant import channel_names, scores
+from tests.dashboard.plant import Publisher, channel_names, own_topics, scores
 
 pytestmark = pytest.mark.browser
 
@@ -323,3 +324,23 @@ def test_a_row_keeps_its_place_in_the_page_while_others_come_and_go(alarms: Page
     shows(alarms, "pump-1", "pump-2")
     assert row(alarms, "pump-2").evaluate("node => node.marked") is True
     expect(row(alarms, "pump-2")).to_be_focused()
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_away_is_named_and_nothing_hangs(tmp_path: Path, look: Callable[..., Watched]) -> None:
+    with EmbeddedBroker(data_dir=tmp_path / "broker") as broker:
+        publisher = Publisher(broker.bootstrap, own_topics())
+        publisher.create_topics()
+        publisher.send_scores(scores("pump-1", 0, 50))
+        daemon = StandIn(publisher)
+        daemon.ring("pump-1")
+        with running_dashboard(publisher, tmp_path) as running:
+            page = look(f"{running.url}/alarms").page
+            shows(page, "pump-1")
+            publisher.close()
+            broker.stop()
+            page.get_by_role("button", name="Acknowledge", exact=True).click()
+            expect(row(page, "pump-1").locator(".answer")).to_have_text("acknowledge: sending …")
+            alert = page.get_by_role("alert")
+            expect(alert).to_contain_text(f"Nothing was sent: The broker at {broker.bootstrap}", timeout=20_000)
+            expect(row(page, "pump-1").locator(".answer")).to_have_text("")
