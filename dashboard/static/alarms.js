@@ -59,11 +59,11 @@ class Alarms {
   refresh(data) {
     palette(this.host);
     this.given = data;
-    const { name, number } = data.problem ?? {};
+    const { text, number } = data.problem ?? {};
     if (number !== this.told) {
       this.told = number;
-      if (name) this.sent.clear();
-      this.#tell(name ?? "");
+      if (text) this.sent.clear();
+      this.#tell(text ?? "");
     }
     this.status.who(data);
     if (this.data.status) this.#draw();

@@ -13,15 +13,17 @@ from dashboard.shared import Shared
 from dashboard.views.live import current_user, show_live
 from monitor.errors import InvalidCommand, TocsinError
 
+PROBLEM = "alarms_problem"
+
 
 def alarms_page(shared: Shared, asset_page: StreamlitPage, similar_page: StreamlitPage) -> None:
     """Mount the list once; what is new comes by the live route, and what is asked goes through `publish`."""
     user = current_user(shared)
-    given: dict[str, Any] = {"may": permissions(user.role) if user and user.role else {}, "problem": None}
+    may = permissions(user.role) if user is not None and user.role is not None else {}
 
     def act(wish: object) -> None:
-        given["problem"] = {"number": time.time_ns(), "name": publish_all(shared, wish)}
-        st.rerun(scope="fragment")
+        st.session_state[PROBLEM] = {"number": time.time_ns(), "text": publish_all(shared, wish)}
+        st.rerun()
 
     def go_to(place: object) -> None:
         if isinstance(place, dict):
@@ -30,9 +32,10 @@ def alarms_page(shared: Shared, asset_page: StreamlitPage, similar_page: Streaml
     def compare(incident: object) -> None:
         st.switch_page(similar_page, query_params={"incident": str(incident)})
 
-    show_live(
-        shared, "alarms", "alarms", handlers={"act": act, "open": go_to, "similar": compare}, extra=lambda: given
-    )
+    def given() -> dict[str, Any]:
+        return {"may": may, "problem": st.session_state.get(PROBLEM)}
+
+    show_live(shared, "alarms", "alarms", handlers={"act": act, "open": go_to, "similar": compare}, extra=given)
 
 
 def publish_all(shared: Shared, wish: object) -> str:

@@ -344,3 +344,4 @@ def test_a_broker_that_is_away_is_named_and_nothing_hangs(tmp_path: Path, look: 
             alert = page.get_by_role("alert")
             expect(alert).to_contain_text(f"Nothing was sent: The broker at {broker.bootstrap}", timeout=20_000)
             expect(row(page, "pump-1").locator(".answer")).to_have_text("")
+            page.close()
