@@ -403,3 +403,183 @@ def average_precision(scores, labels):
         area += (recall - before) * sum(flagged) / len(flagged)
         before = recall
     return area
+
+
+def sensor_verdicts(rows, stride, period_s, least, channels, flat, flat_share, dropout_share):
+    """Of one window: each channel's verdict (None: it says nothing), what is hidden, and whether too little is left.
+
+    `rows` are lists of values, NaN where missing; `channels` dictionaries of what is known of each: flat_s, missing
+    (None: not known), low, high (of training), range_low, range_high (of the sensor, None: none), off.
+    """
+    length = len(rows)
+    missing = [[math.isnan(value) for value in row] for row in rows]
+    holding = [n for n in range(length) if not all(missing[n])]
+    verdicts, hidden = [], [[False] * len(channels) for _ in rows]
+    for c, known in enumerate(channels):
+        values = [(n, rows[n][c]) for n in range(length) if not missing[n][c]]
+        usual, off = known["missing"] or 0.0, known["off"]
+        bound = usual + max((1 - usual) * dropout_share, 4 * math.sqrt(usual * (1 - usual) / length))
+        verdict = "ok" if values else None
+        lossy = len(holding) - len(values) > bound * len(holding) and known["missing"] is not None and bound < 1
+        if len(holding) < math.ceil(length / 2):
+            verdict = None
+        elif values and lossy and "dropping_out" not in off:
+            verdict = "dropping_out"
+        if not values and "dead" not in off and (known["missing"] is None or bound < 1):
+            verdict = "dead" if not holding or len(holding) >= math.ceil(length / 2) else None
+        at_low, at_high = [], []
+        if known["flat_s"] is not None:
+            at_low, at_high = [known["low"]], [known["high"]]
+        at_low += [known["range_low"]] * (known["range_low"] is not None)
+        at_high += [known["range_high"]] * (known["range_high"] is not None)
+        for run in _runs_of_one_value(values):
+            first, last, value = run[0][0], run[-1][0], run[0][1]
+            limit = any(value <= low for low in at_low) or any(value >= high for high in at_high)
+            if known["flat_s"] is not None:
+                needed = max(math.ceil(flat * known["flat_s"] / period_s), math.ceil(flat_share * (length - 1)))
+                faulty = flat > 0 and ("stuck" if limit else "flat") not in off
+            else:
+                needed, faulty = length - 1, limit and flat > 0 and "stuck" not in off
+            if faulty and last - first >= needed and len(run) >= 8:
+                for n, _ in run:
+                    hidden[n][c] = True
+                if run[-1] == values[-1]:
+                    verdict = "stuck" if limit else "flat"
+        if "out_of_range" not in off:
+            low = -math.inf if known["range_low"] is None else known["range_low"]
+            high = math.inf if known["range_high"] is None else known["range_high"]
+            beyond = [n for n, value in values if not low <= value <= high]
+            newest = [n for n, _ in values if n >= length - stride]
+            for n in beyond:
+                hidden[n][c] = True
+            if newest and 2 * len([n for n in beyond if n in newest]) >= len(newest):
+                verdict = "out_of_range"
+        if verdict == "dropping_out":
+            for n in range(length):
+                hidden[n][c] = True
+        verdicts.append(verdict)
+    left = sum(not missing[n][c] and not hidden[n][c] for n in range(length) for c in range(len(channels)))
+    return verdicts, hidden, left / (length * len(channels)) < least
+
+
+def _runs_of_one_value(values):
+    """Values (place, value) in runs of equal ones."""
+    runs = []
+    for each in values:
+        if runs and runs[-1][-1][1] == each[1]:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return runs
+
+
+def sensor_events(said, after):
+    """Changes (window, verdict, previous) by what a channel's windows say, one after the other (None: nothing)."""
+    events, standing, since = [], "ok", []
+    for n, verdict in enumerate(said):
+        if verdict is None:
+            continue
+        since.append(verdict)
+        last = since[-after:]
+        if len(last) < after or standing in last:
+            continue
+        if standing == "ok" or len(set(last)) == 1:
+            events.append((n, verdict, standing))
+            standing, since = verdict, []
+    return events
+
+
+def alarm_figures(events, now, operators=1.0, fleeting_s=60, stale_s=86_400, days=30):
+    """The standard's figures from the whole event log: events are (ns, told, event) in order of coming."""
+    minute, hour, day = 60 * 10**9, 3600 * 10**9, 86_400 * 10**9
+    times, latest = [], 0
+    for ts, _, _ in events:  # what comes late counts when it comes
+        latest = max(latest, ts)
+        times.append(latest)
+    now = max(now, latest)
+    began = times[0] if times else now
+    first = (now // day - days + 1) * day
+    rung = [
+        (ts, f"{event.detector}/{event.asset}", event.priority)
+        for ts, (_, _, event) in zip(times, events, strict=True)
+        if event.state == "unacknowledged" and event.previous_state != "unacknowledged"
+    ]
+    counted = [each for each in rung if each[0] >= first]
+    by_minute = {}
+    for ts, _, _ in rung:
+        by_minute[ts // minute] = by_minute.get(ts // minute, 0) + 1
+    flooding, flood_minutes = False, 0
+    for number in range(began // minute, now // minute + 1):
+        within = sum(by_minute.get(number - back, 0) for back in range(10))
+        flooding = within / operators >= 5 if flooding else within / operators > 10
+        flood_minutes += flooding and number < now // minute and number * minute >= first
+    tens = [
+        sum(1 for other, _, _ in rung[: i + 1] if other // minute > ts // minute - 10)
+        for i, (ts, _, _) in enumerate(rung)
+    ]
+    observed = (now - max(began, first)) / hour
+    at_least = max(observed, 1)
+    load = {}
+    for _, alarm, _ in counted:
+        load[alarm] = load.get(alarm, 0) + 1
+    top = sorted(load.items(), key=lambda item: (-item[1], item[0]))[:10]
+    busy = {}
+    for ts, _, _ in counted:
+        busy[ts // hour] = busy.get(ts // hour, 0) + 1
+    chattering = set()
+    for ts, alarm, _ in counted:
+        if sum(1 for other, name, _ in rung if name == alarm and ts - 60 * 10**9 <= other <= ts) >= 3:
+            chattering.add(alarm)
+    alarms, took, fleeting = {}, [], 0
+    for ts, (_, told, event) in zip(times, events, strict=True):
+        alarm = alarms.setdefault(f"{event.detector}/{event.asset}", {"since": None, "rung": None, "told": None})
+        annunciated = {"unacknowledged", "acknowledged", "returned", "latched", "latched_acknowledged"}
+        active = event.active or event.state in ("unacknowledged", "acknowledged")
+        if event.transition == "acknowledged":
+            if alarm["told"] is not None and ts >= first:
+                took.append(max(told - alarm["told"], 0) / 1e9)
+            alarm["told"] = alarm["rung"] = None
+        if alarm["rung"] is not None and not active and (event.state in annunciated or event.state == "normal"):
+            fleeting += ts - alarm["rung"] < fleeting_s * 1e9 and ts >= first
+            alarm["rung"] = None
+        if event.state not in annunciated:
+            alarm["rung"] = alarm["told"] = None
+        if event.state == "unacknowledged" and event.previous_state != "unacknowledged":
+            alarm["rung"], alarm["told"] = ts, told
+        alarm["since"] = (ts if alarm["since"] is None else alarm["since"]) if active else None
+        alarm["state"] = event.state
+    states = [alarm["state"] for alarm in alarms.values()]
+    total = len(counted)
+    return {
+        "observed_hours": observed,
+        "annunciations": total,
+        "per_hour": total / at_least / operators,
+        "last_hour": sum(1 for ts, _, _ in rung if ts // minute > now // minute - 60) / operators,
+        "peak_10_minutes": max((n for n, (ts, _, _) in zip(tens, rung, strict=True) if ts >= first), default=0)
+        / operators,
+        "busy_hours_share": sum(1 for count in busy.values() if count > 30 * operators) / at_least,
+        "flooding": flooding,
+        "flood_share": flood_minutes / (at_least * 60),
+        "top": [(alarm, count, count / total) for alarm, count in top],
+        "top_share": sum(count for _, count in top) / total if total else None,
+        "chattering": sorted(chattering),
+        "fleeting": fleeting,
+        "stale": sorted(
+            name
+            for name, alarm in alarms.items()
+            if alarm["since"] is not None and now - alarm["since"] > stale_s * 1e9
+        ),
+        "standing": sum(alarm["since"] is not None for alarm in alarms.values()),
+        "unacknowledged": sum(state in ("unacknowledged", "returned", "latched") for state in states),
+        "shelved": states.count("shelved"),
+        "suppressed": states.count("suppressed"),
+        "out_of_service": states.count("out_of_service"),
+        "acknowledged_median_s": sorted(took)[math.ceil(len(took) / 2) - 1] if took else None,
+        "acknowledged_p90_s": sorted(took)[math.ceil(len(took) * 0.9) - 1] if took else None,
+        "priorities": {
+            name: sum(1 for _, _, priority in counted if priority == name) / total
+            for name in ("low", "medium", "high")
+        }
+        if total
+        else {},
+    }
