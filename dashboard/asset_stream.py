@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboard.fleet import HIDING, WORDS, Watch, is_stale, judge, state_of, watch
+from dashboard.fleet import HIDING, WORDS, State, Watch, is_stale, judge, state_of, watch
 from dashboard.fleet_stream import SPARK_POINTS, alarms_by_key
 from dashboard.jsonable import number, seconds
 from dashboard.live import Glimpse, Plant, Trace
@@ -111,7 +111,7 @@ class AssetStream:
             "word": WORDS[state],
             "stale": stale,
             "hidden": WORDS[state_of(alarm)] if state_of(alarm) in HIDING else "",
-            "priority": alarm.priority if alarm and alarm.state != "normal" else None,
+            "priority": alarm.priority if alarm and state < State.OVER else None,
             "until": seconds(alarm.until) if alarm else None,
             "ratio": number(seen.ratio),
             "p": number(seen.p_value),

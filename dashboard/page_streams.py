@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from dashboard.facts import AlarmStream, changed, facts_of
 from dashboard.payload_health import health_sections
 from dashboard.payload_models import model_sections
 from dashboard.payload_performance import MOST_OPERATORS, PERIODS, performance_sections, whole_number
 from dashboard.payload_similar import similar_sections
 from dashboard.shared import Shared
-from monitor.annunciations import Norms
 
 RATE_OVER_S = 10  # of arriving windows
 
@@ -24,8 +25,9 @@ def alarms(shared: Shared, _parameters: Mapping[str, str]) -> AlarmStream:
 def performance(shared: Shared, parameters: Mapping[str, str], _now_s: float) -> dict[str, Any]:
     """The standard's figures, by `days` and `operators`."""
     days = whole_number(parameters.get("days", ""), tuple(PERIODS), 1)
-    operators = whole_number(parameters.get("operators", ""), range(1, MOST_OPERATORS + 1), 1)
-    norms, ledger = Norms(operators=operators, days=days), shared.plant.ledger
+    usual = max(round(shared.config.notify.figures.operators), 1)
+    operators = whole_number(parameters.get("operators", ""), range(1, MOST_OPERATORS + 1), usual)
+    norms, ledger = replace(shared.config.notify.figures, operators=operators, days=days), shared.plant.ledger
     now_ns = shared.plant.newest_ns
     return performance_sections(
         ledger.figures(norms, now_ns), ledger.bins(days, now_ns), days, operators, ledger.dropped

@@ -40,7 +40,7 @@ def serve(config: Config, host: str, options: dict[str, Any], folder: Path, gree
     if not has_login and host not in LOOPBACK:
         raise FatalError(
             f"Without a login the dashboard listens to this machine only, and {host} is for others too: put [auth] "
-            "into .streamlit/secrets.toml, as the reference page shows, or leave out --host."
+            "into .streamlit/secrets.toml, as deploy/dashboard-secrets.toml shows, or leave out --host."
         )
     shared = make_shared(config, has_login)
     set_current(shared)

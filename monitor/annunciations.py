@@ -11,8 +11,9 @@ period, and what stands at this moment of alarms that are not at rest.
 
 import math
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from monitor.events import ACTIVE, ANNUNCIATED, IncidentEvent, State, to_ns
@@ -21,17 +22,28 @@ SECOND = 1_000_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 FLOOD_MINUTES, FLOOD_BEGINS, FLOOD_ENDS = 10, 10, 5  # clause 16: more than 10 in 10 minutes, until fewer than 5
 CHATTERING_COUNT, CHATTERING_SPAN = 3, 60 * SECOND  # three annunciations within a minute, as TR18.2.5 and EEMUA count
-MAX_ALARMS_A_DAY = 1000  # that are counted one by one; a day with more is beyond any list of the worst ten
+MAX_ALARMS_A_DAY = 500  # that are told apart: a day is one message, and with more no list of the worst ten helps
 BINS = 8  # of a time to acknowledge, in each doubling: to within 5 %
 
 
-class Norms(Struct, frozen=True):
-    """What is counted as what: who shares the alarms, seconds until one is not fleeting and until it is stale."""
+class Norms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is counted as what in the figures of the alarm system."""
 
-    operators: float = 1.0
-    fleeting_s: float = 60.0
-    stale_s: float = 86_400.0
-    days: int = 30
+    operators: Annotated[
+        Annotated[float, Meta(gt=0, le=1000)],
+        Meta(description="Operators who share the alarms; the standard's rates are of one."),
+    ] = 1.0
+    fleeting_s: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)],
+        Meta(description="An alarm that clears by itself within so long is fleeting: nobody could act."),
+    ] = 60.0
+    stale_s: Annotated[
+        Annotated[float, Meta(gt=0, le=315_576_000)],
+        Meta(description="An alarm that stands for longer is stale."),
+    ] = 86_400.0
+    days: Annotated[
+        Annotated[int, Meta(ge=1, le=366)], Meta(description="UTC days that the figures are of, today included.")
+    ] = 30
 
 
 class Standing(Struct):

@@ -104,6 +104,8 @@ def watch(config: Config, detector: Detector, model: Model, most: int) -> Watch:
         density=detector.density,
         latching=detector.latching,
         steps=detector.priorities,
+        sensors=config.sensors,
+        about_channels=config.channels,
     )
 
 

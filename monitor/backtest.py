@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from monitor.assembly import Assembly
 from monitor.columns import Block, Columns
 from monitor.config import Config
+from monitor.decisions import accept_as_normal
 from monitor.encode import partition_of
 from monitor.errors import InvalidConfiguration, InvalidData
 from monitor.events import IncidentEvent, to_ns
-from monitor.pipeline import Output
+from monitor.output import Output
 from monitor.publish import Publisher
 from monitor.recording import Recording
 from monitor.routes import UNWATCHED
@@ -84,7 +85,8 @@ def outputs(
     bounds = sorted({*range(0, len(recording), CHUNK), *behind, len(recording)})
     for start, end in pairwise([*bounds, len(recording)]):
         for decided in compress(ordered, (place == start for place in behind)):
-            yield pipeline.accept((topic, partition_of(decided.asset, partitions)), decided.asset, decided.at)
+            home = (topic, partition_of(decided.asset, partitions))
+            yield accept_as_normal(pipeline, home, decided.asset, decided.at)
         if start == end:
             break
         part = recording.take(slice(start, end))
@@ -130,7 +132,7 @@ def backtest(
     on_progress: Callable[[int], object] = lambda readings: None,
     accepted: Sequence[Acceptance] = (),
 ) -> Summary:
-    """Run and write `scores.parquet`, `incidents.jsonl` and `drift.jsonl` into the folder `out`.
+    """Run and write `scores.parquet`, `incidents.jsonl`, `sensors.jsonl` and `drift.jsonl` into the folder `out`.
 
     Each appears when it is whole.
     """
@@ -145,9 +147,11 @@ def backtest(
             _whole(folder / "scores.parquet") as scores_file,
             _whole(folder / "incidents.jsonl") as incidents_file,
             _whole(folder / "drift.jsonl") as drift_file,
+            _whole(folder / "sensors.jsonl") as sensors_file,
             pq.ParquetWriter(scores_file, schema) as writer,
             incidents_file.open("wb") as lines,
             drift_file.open("wb") as drift_lines,
+            sensors_file.open("wb") as sensor_lines,
         ):
             for output in outputs(assembly, recording, config.topics.readings, partitions, accepted):
                 for _, scores in output.scores:
@@ -155,6 +159,8 @@ def backtest(
                 events = publisher.events(output.transitions)
                 lines.writelines(msgspec.json.encode(event) + b"\n" for event in events)
                 drift_lines.writelines(msgspec.json.encode(drift) + b"\n" for drift in output.drifts)
+                sensors = publisher.sensor_events(output.sensor_events)
+                sensor_lines.writelines(msgspec.json.encode(event) + b"\n" for event in sensors)
                 _count(summary, output, events)
                 on_progress(summary.readings)
     except OSError as error:

@@ -11,8 +11,10 @@ from monitor.assembly import assemble, model_of
 from monitor.calibration import promised
 from monitor.cluster import addresses, client_settings, partition_counts
 from monitor.columns import Messages
-from monitor.config import Config
+from monitor.config import Config, secret
 from monitor.errors import InvalidConfiguration, TocsinError
+from monitor.notify.sending import answers
+from monitor.notify.settings import revealed
 from monitor.routes import UNWATCHED
 from monitor.scoring import Model
 from monitor.transport.clients import client_version, require
@@ -54,6 +56,7 @@ def check(config: Config) -> Iterator[Verdict]:
                 else ""
             ),
         )
+    yield from _endpoints(config)
     client = _client(config)
     yield client
     yield _crc32c()
@@ -68,6 +71,16 @@ def check(config: Config) -> Iterator[Verdict]:
     yield from _topics(config, counts)
     if counts.get(config.topics.readings) and len(models) == len(config.detectors) > 0:
         yield _assets(config, models, counts[config.topics.readings])
+
+
+def _endpoints(config: Config) -> Iterator[Verdict]:
+    """Whether those who are notified answer, as far as that can be asked without an alarm."""
+    for endpoint in config.notify.endpoints:
+        what = f"endpoint {endpoint.name}"
+        try:
+            yield Verdict(what, True, answers(revealed(endpoint, secret)))
+        except TocsinError as error:
+            yield Verdict(what, False, str(error))
 
 
 def _client(config: Config) -> Verdict:

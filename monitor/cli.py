@@ -1,5 +1,6 @@
 """The `tocsin` command. What a command needs is imported by it, so that help is instant."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +45,26 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     from monitor.service import serve
 
     serve(load(config))
+
+
+@app.command(epilog="**Example:** `tocsin notify --config tocsin.toml`")
+def notify(
+    config: ConfigFile = DEFAULT_CONFIG,
+    test: Annotated[
+        str | None, typer.Option(metavar="ENDPOINT", help="Send one notification there, end it at once, and leave.")
+    ] = None,
+) -> None:
+    """Tell people of incidents: group, notify, keep the figures, until SIGTERM or Ctrl-C. The log is JSON."""
+    from monitor.config import load
+    from monitor.notify.service import notify as run_notify
+    from monitor.notify.service import rehearsed
+
+    loaded = load(config)
+    if test is None:
+        run_notify(loaded)
+        return
+    for kind in rehearsed(loaded, test):
+        typer.echo(f"{test}: {kind} was taken")
 
 
 @app.command(epilog="**Example:** `tocsin check --config tocsin.toml`")
@@ -137,10 +158,11 @@ def replay(
     """Send recorded readings to the input topic, at the pace of their event times."""
     from monitor.config import load
     from monitor.datafiles import merge_recordings, read_recording
+    from monitor.progress import send
 
     loaded = load(config)
     recording = merge_recordings([read_recording(file, asset) for file in files])
-    _send(loaded, recording, len(recording), speed, encoding)
+    send(loaded, recording, len(recording), speed, encoding)
 
 
 @app.command(epilog="**Example:** `tocsin simulate --assets 20 --hours 24 --out plant.parquet`")
@@ -161,6 +183,7 @@ def simulate(
     from monitor.config import load
     from monitor.datafiles import write_recording
     from monitor.plant import fault_schedule, parse_plant
+    from monitor.progress import counted, progress, send
     from monitor.simulate import generate
 
     settings: dict[str, Any] = {"assets": assets, "duration_s": hours * 3600, "period_s": period, "seed": seed}
@@ -168,11 +191,55 @@ def simulate(
     total = plant.steps * plant.assets
     parts = (chunk.readings for chunk in generate(plant))
     if out is None:
-        _send(load(config), parts, total, speed, encoding)
+        send(load(config), parts, total, speed, encoding)
         return
-    with _progress("simulating", total) as advance:
-        written = write_recording(out, _counted(parts, advance))
+    with progress("simulating", total) as advance:
+        written = write_recording(out, counted(parts, advance))
     typer.echo(f"{out}: {written} readings of {plant.assets} pumps, {len(fault_schedule(plant))} faults")
+
+
+@app.command(epilog="**Example:** `tocsin decide shelve pump-7 --for 2 --reason 'seal is being changed'`")
+def decide(
+    action: Annotated[
+        str,
+        typer.Argument(
+            help="acknowledge, shelve, unshelve, reset, label; take_out_of_service, return_to_service, accept."
+        ),
+    ],
+    asset: Annotated[str, typer.Argument(help="The asset whose alarm it is about.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    detector: Annotated[str, typer.Option(help="One of its detectors.", show_default="all")] = "",
+    reason: Annotated[str, typer.Option(help="Why; to shelve, to accept and to take out of service need it.")] = "",
+    hours: Annotated[float, typer.Option("--for", min=0.001, help="Hours for which to shelve.")] = 1.0,
+    incident: Annotated[str, typer.Option(help="The incident that is meant; a label needs it.")] = "",
+    label: Annotated[str, typer.Option(help="true or false alarm, with the action label.")] = "",
+    user: Annotated[str | None, typer.Option(help="Who decides.", show_default="this login")] = None,
+    role: Annotated[str, typer.Option(help="operator or engineer.")] = "operator",
+) -> None:
+    """Decide about an alarm, as the dashboard does, and say what became of it; exit code 1 where nothing did."""
+    import getpass
+    import uuid
+    from datetime import UTC, datetime, timedelta
+
+    from monitor.commands import decode_command
+    from monitor.config import load
+    from monitor.decide import ANSWER_WITHIN_S
+    from monitor.decide import decide as ask
+
+    now = datetime.now(UTC)
+    fields = {"action": action, "asset": asset, "detector": detector, "reason": reason, "incident_id": incident}
+    fields |= {"user": user or getpass.getuser(), "role": role, "label": label, "command_id": uuid.uuid4().hex}
+    fields["at"] = now.isoformat()
+    if action == "shelve":
+        fields["until"] = (now + timedelta(hours=hours)).isoformat()
+    answers = ask(load(config), decode_command(json.dumps(fields).encode()))
+    for answer in answers:
+        why = f": {answer.reason}" if answer.transition == "rejected" else ""
+        typer.echo(f"{answer.asset}, {answer.detector}: {answer.transition}{why}; it is {answer.state}")
+    if not answers:
+        typer.echo(f"not confirmed: no daemon that owns {asset} answered in {ANSWER_WITHIN_S:g} s", err=True)
+    if not any(answer.transition != "rejected" for answer in answers):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="**Example:** `tocsin backtest plant.parquet --model models/pump --out backtest`")
@@ -205,6 +272,7 @@ def backtest(
     from monitor.backtest import backtest as run_backtest
     from monitor.config import load, parse
     from monitor.datafiles import merge_recordings, read_recording
+    from monitor.progress import progress
 
     if (model is None) == (config is None):
         raise InvalidConfiguration("give --model or --config, one of the two")
@@ -216,7 +284,7 @@ def backtest(
     accepted = [acceptance(text) for text in accept or []]
     recording = merge_recordings([read_recording(file, asset) for file in files])
     assembly = assemble(loaded, load_models(loaded))
-    with _progress("backtesting", len(recording)) as advance:
+    with progress("backtesting", len(recording)) as advance:
         done = run_backtest(loaded, assembly, recording, out, partitions, advance, accepted)
     typer.echo(
         f"{out}: {done.readings} readings, {done.windows} windows ({done.windows_not_scored} with too little "
@@ -254,81 +322,6 @@ def demo(
     from monitor.demo.run import run_demo
 
     raise typer.Exit(run_demo(folder, headless, seconds, speed, port, broker))
-
-
-# ----------------------------------------------------------------------------------------------- progress
-
-
-def _send(config: Any, readings: Any, total: int, speed: float | None, encoding: str) -> None:
-    """Send readings to the input topic with a progress bar, and say how many were acknowledged."""
-    import contextlib
-
-    from kafka.errors import KafkaError
-
-    from monitor.cluster import partition_counts
-    from monitor.replay import replay as send
-    from monitor.replay import replay_producer
-
-    if encoding not in ("json", "json-narrow", "arrow"):
-        raise InvalidConfiguration(f"encoding: '{encoding}' is none of json, json-narrow, arrow")
-    if speed is not None and speed <= 0:
-        raise InvalidConfiguration(f"speed: {speed} is not above 0")
-    if config.topics.readings not in partition_counts(config):  # a broker that makes topics would make a wrong one
-        raise InvalidConfiguration(f"there is no topic {config.topics.readings}: create it with `tocsin topics`")
-    producer = replay_producer(config)
-    try:
-        with _progress("sending", total) as advance:
-            done = send(
-                readings,
-                producer,
-                config.topics.readings,
-                speed,
-                encoding,  # type: ignore[arg-type]
-                on_progress=lambda progress: advance(progress.sent),
-            )
-    finally:
-        with contextlib.suppress(KafkaError):  # what was not sent is told by what was raised
-            producer.close(timeout=5)
-    typer.echo(
-        f"{config.topics.readings}: {done.acknowledged} readings in {done.messages} messages, all acknowledged"
-    )
-
-
-def _counted(parts: Any, advance: Any) -> Any:
-    done = 0
-    for part in parts:
-        done += len(part)
-        yield part
-        advance(done)
-
-
-def _progress(what: str, total: int) -> Any:
-    """A bar on a terminal, nothing elsewhere; gives a function that is told how many are done."""
-    import contextlib
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    screen = Console(stderr=True)
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    bar = Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=screen, disable=not screen.is_terminal
-    )
-
-    @contextlib.contextmanager
-    def advancing() -> Any:
-        with bar:
-            task = bar.add_task(what, total=total)
-            yield lambda done: bar.update(task, completed=done)
-
-    return advancing()
 
 
 def main() -> None:

@@ -67,8 +67,8 @@ def allowed(action: Action, role: Role) -> bool:
 def objection(command: Command) -> str:
     """Why a command cannot be obeyed, whatever the alarm's state; empty where nothing is wrong with it."""
     if not allowed(command.action, command.role):
-        roles = " or ".join(sorted(ALLOWED[command.action]))
-        return f"a {command.role} may not {said(command.action)}; it takes an {roles}"
+        roles = " or ".join(sorted(ALLOWED[command.action], reverse=True))
+        return f"the role {command.role} may not {said(command.action)}; it takes an {roles}"
     if command.action in NEEDS_REASON and not command.reason.strip():
         return f"to {said(command.action)} takes a reason"
     if command.action == "shelve" and command.until is None:

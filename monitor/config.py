@@ -10,6 +10,7 @@ import msgspec
 
 from monitor.dashboard_settings import Dashboard
 from monitor.errors import InvalidConfiguration
+from monitor.notify.settings import checked
 from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
 
 __all__ = [
@@ -82,13 +83,19 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
             f"input.reset_after_s: {config.input.reset_after_s:g} is less than input.idle_limit_s "
             f"({config.input.idle_limit_s:g}), but an asset is idle before it is reset"
         )
+    for channel in config.channels:
+        if channel.low is not None and channel.high is not None and channel.low >= channel.high:
+            raise InvalidConfiguration(
+                f"channels: of '{channel.match}' low ({channel.low:g}) is not below high ({channel.high:g})"
+            )
     detectors = tuple(msgspec.structs.replace(d, model=str(base / d.model)) for d in config.detectors)
     delivery = config.delivery
     if delivery.snapshots is not None:
         delivery = msgspec.structs.replace(delivery, snapshots=str(base / delivery.snapshots))
-    kafka = resolve_secrets(config.kafka, base)
+    kafka, notify = resolve_secrets(config.kafka, base), checked(config.notify, base)
+    dashboard = _dashboard(config.dashboard, base)
     return msgspec.structs.replace(
-        config, kafka=kafka, delivery=delivery, detectors=detectors, dashboard=_dashboard(config.dashboard, base)
+        config, kafka=kafka, notify=notify, delivery=delivery, detectors=detectors, dashboard=dashboard
     )
 
 
@@ -122,6 +129,11 @@ def _check_suppression(rule: Suppression, detectors: list[str]) -> None:
 def resolve_secrets(table: dict[str, Any], base: Path) -> dict[str, Any]:
     """Replace {env = "NAME"} and {file = "PATH"} by what they point to, so that no secret stands in the file."""
     return _secrets("kafka", table, base)
+
+
+def secret(path: str, value: Any) -> Any:
+    """What a setting points to, if it is {env = "NAME"} or {file = "PATH"}, else the setting itself."""
+    return _secret(path, value, Path())
 
 
 def _secrets(path: str, table: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from monitor.assembly import Assembly
 from monitor.columns import Columns, Messages
 from monitor.config import Config
 from monitor.errors import RetriableError
+from monitor.output import Output
 from monitor.people import People
-from monitor.pipeline import Output
 from monitor.publish import Publisher
 from monitor.snapshots import Snapshots
 from monitor.state import Position
@@ -121,7 +121,7 @@ class Daemon:
         messages = [each for each in (polled.messages if polled else ()) if self._owned(each)]
         started = self._clock.monotonic()
         decoded = [(each, self._decode(each)) for each in messages]
-        output = self._step(decoded) + self._people.turn(round(self._clock.now() * 1e9))
+        output = self._people.turn(round(self._clock.now() * 1e9)) + self._step(decoded)
         self._follow(output)
         self._worked += output.counts.readings
         if not messages and self._worked > REST_AFTER:
@@ -260,6 +260,8 @@ class Daemon:
             metrics.dead.labels(reason).inc(count)
         for told in output.transitions:
             metrics.incidents.labels(told.transition.kind).inc()
+        for about in output.sensor_events:
+            metrics.sensors.labels(about.change.verdict).inc()
         metrics.readings.inc(counts.readings)
         metrics.late.inc(counts.late)
         metrics.resets.inc(counts.resets)

@@ -15,7 +15,7 @@ from monitor.assembly import Assembly, model_of, watch
 from monitor.config import Config, Detector
 from monitor.errors import TocsinError
 from monitor.modelfile import CURRENT, resolve_model
-from monitor.pipeline import Output
+from monitor.output import Output
 from monitor.scoring import Model, digest_of
 from monitor.serving import ModelFault, Watch
 from monitor.telemetry import Metrics

@@ -32,13 +32,18 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Channel(Struct, frozen=True):
-    """One sensor: its name, unit, and the lowest and highest value that training saw."""
+    """One sensor: its name, unit, and the lowest and highest value that training saw.
+
+    `flat_s` and `missing` are what its faults are told by: without them it is never flat, nor dropping out.
+    """
 
     name: str
     unit: str = ""
     low: float | None = None
     high: float | None = None
     drifting: bool = False  # in training: left out of the score
+    flat_s: Annotated[float, Meta(ge=0)] | None = None  # longest time at one value in training, where it is known
+    missing: Share | None = None  # of its values in training
 
 
 class Tail(Struct, frozen=True):

@@ -110,6 +110,7 @@ class PartitionState:
             kept = np.flatnonzero(codes >= 0)  # others are beyond the limit of assets
             detector.rows(codes[kept])
             detector.store.restore(arrays if len(kept) == len(codes) else {k: v[kept] for k, v in arrays.items()})
+            detector.restore_late()
         self._recorded.take((rebuilt.offset - 1, END_OF_MESSAGE))
 
     def close_all(self, sinks: Sequence[Sink]) -> None:
@@ -180,6 +181,9 @@ class PartitionState:
             out.late += 0 if refill else len(placed.late.place)
             if detector.revisions and readings:
                 detector.revisions.read(readings, placed.late, refill)
+            if readings and len(placed.late.place):
+                detector.note_late(readings, placed.late, refill)
+            detector.note_silences(placed.silences)
             out.resets += len(placed.resets)
             grid = detector.rules.grid
             detector.record(placed.idle, left_behind(part, after, grid.idle_limit))

@@ -8,8 +8,11 @@ from typing import Any
 
 from monitor.alarms import Decision
 from monitor.commands import Command, decode_command
+from monitor.decisions import command as decide
+from monitor.decisions import refuse, unshelve_due
 from monitor.errors import InvalidCommand
-from monitor.pipeline import Output, Pipeline
+from monitor.output import Output
+from monitor.pipeline import Pipeline
 from monitor.telemetry import Metrics
 from monitor.transport import TopicPartition
 from monitor.transport.commands import CommandLog, Posted
@@ -58,7 +61,7 @@ class People:
                 partition.cmd = max(partition.cmd, end)
         if all(partition.caught_up for partition in self._pipeline.partitions.values()):
             self._waiting = []
-        return output + self._pipeline.expire(now)
+        return output + unshelve_due(self._pipeline, now)
 
     def _obey(self, where: TopicPartition, posted: Posted, now: int) -> Output:
         """What one command does on one partition; the log line says what became of it."""
@@ -66,14 +69,14 @@ class People:
             command = decode_command(posted.value)
         except InvalidCommand as error:
             return self._refuse(where, posted, error, now)
-        output = self._pipeline.obey(where, command, now)
+        output = decide(self._pipeline, where, command, now)
         for told in output.transitions:
             self._tell(command, told.detector, told.transition.kind, told.transition.reason)
         return output
 
     def _refuse(self, where: TopicPartition, posted: Posted, error: InvalidCommand, now: int) -> Output:
         decision = Decision(error.user, "", now, error.command_id)
-        output = self._pipeline.refuse(where, error.asset, f"it is no command: {error}", decision)
+        output = refuse(self._pipeline, where, error.asset, f"it is no command: {error}", decision)
         if output.transitions or where == min(self._pipeline.partitions):
             self._metrics.commands.labels("unreadable").inc()
             self._log.warning("command_unreadable", offset=posted.offset, detail=str(error)[:500])

@@ -4,102 +4,30 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from msgspec import Struct
 
-from monitor.alarms import Decision, Transition
 from monitor.arrays import Ints
 from monitor.columns import AssetTable, Columns
-from monitor.commands import Command
 from monitor.drift import KINDS, Change, Kind
 from monitor.events import to_datetime
 from monitor.gather import Gather
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
+from monitor.output import Counts, DriftChange, Output, SensorTold, Told, TopicPartition
 from monitor.partition import PartitionState
 from monitor.rebuilt import Rebuilt
 from monitor.routes import Routes
-from monitor.scored import ScoredWindows, observed_share
+from monitor.scored import ScoredWindows
 from monitor.scoring import Floats
-from monitor.serving import ModelFault, Serving, Watch, merged
+from monitor.sensing import Faulty, Judged
+from monitor.serving import Serving, Watch
 from monitor.state import Position, StateEntry, StateKey
 from monitor.suppression import Rule
 from monitor.watched import Watched, Watching
 from monitor.windows import Sink
-from monitor.wire import Scores
-
-TopicPartition = tuple[str, int]
-
-
-@dataclass(slots=True)
-class Told:
-    """A transition with where it happened, and the score that was the limit in force."""
-
-    topic: str
-    partition: int
-    asset: str
-    detector: str
-    limit: float
-    transition: Transition
-
-
-class DriftChange(Struct, frozen=True):
-    """An asset began or ceased to drift, with the window that ends then; a line of a backtest's `drift.jsonl`.
-
-    `value` is the figure of this kind (`monitor.drift`) that passed its bound, `channel` the one outside most.
-    """
-
-    asset: str
-    detector: str
-    kind: Kind
-    began: bool
-    window_end: datetime
-    value: float
-    channel: str | None = None
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a step did, for metrics and the log."""
-
-    readings: int = 0
-    late: int = 0
-    resets: int = 0
-    ignored_values: int = 0
-    unwatched: int = 0
-    windows: int = 0
-    windows_not_scored: int = 0
-    windows_over_limit: int = 0
-    revisions: int = 0
-
-
-@dataclass(slots=True)
-class Output:
-    """All that one step gives: publish it, then commit its positions."""
-
-    scores: list[tuple[TopicPartition, Scores]] = field(default_factory=list)
-    transitions: list[Told] = field(default_factory=list)
-    state: list[tuple[TopicPartition, StateKey, StateEntry]] = field(default_factory=list)
-    positions: dict[TopicPartition, Position] = field(default_factory=dict)
-    counts: Counts = field(default_factory=Counts)
-    faults: list[ModelFault] = field(default_factory=list)
-    drifts: list[DriftChange] = field(default_factory=list)
-
-    def __add__(self, later: "Output") -> "Output":
-        """Both outputs as one; positions are the later ones."""
-        return Output(
-            self.scores + later.scores,
-            self.transitions + later.transitions,
-            self.state + later.state,
-            self.positions | later.positions,
-            Counts(*(a + b for a, b in zip(astuple(self.counts), astuple(later.counts), strict=True))),
-            merged(self.faults + later.faults),
-            self.drifts + later.drifts,
-        )
 
 
 class Pipeline:
@@ -136,6 +64,9 @@ class Pipeline:
                 weight,
                 suppressions[number] if suppressions else (),
                 longest_shelving_s,
+                serving.watch.sensors.fault_after,
+                max(round(serving.watch.sensors.late_share * serving.watch.metadata.stride), 1),
+                serving.profiles.number,
             )
             for number, serving in enumerate(self._serving)
         ]
@@ -181,6 +112,10 @@ class Pipeline:
         for partition in self.partitions.values():
             partition.detectors[number].follow(rules)
 
+    def version(self, number: int) -> str:
+        """Version of a detector's model in service."""
+        return self._serving[number].versions()[0]
+
     def recent(self, number: int) -> Floats:
         """Some of the newest windows that a detector scored (B, W, C), a copy; any thread may ask."""
         return self._serving[number].recent.windows()
@@ -214,115 +149,86 @@ class Pipeline:
         where = [each for each in partitions if self.partitions[each].caught_up]
         return self._run(Output(), where, PartitionState.close_all)
 
-    def accept(self, where: TopicPartition, asset: str, at: int, detector: str | None = None) -> Output:
-        """End an asset's open incident and take its level for normal, decided at this event time (ns).
-
-        Of all its detectors, or of one. Nothing is told where no alarm is open.
-        """
-        output, partition = Output(), self.partitions[where]
-        for watched in partition.detectors:
-            if detector not in (None, watched.rules.detector):
-                continue
-            if (done := watched.accept(asset, at)) is not None:
-                output.transitions.append(Told(*where, asset, watched.rules.detector, *done))
-        output.state += [(where, key, entry) for key, entry in partition.changed_state()]
-        output.positions[where] = partition.position()
-        return output
-
-    def obey(self, where: TopicPartition, command: Command, now: int) -> Output:
-        """What a command does to the alarms of its asset (`now`: ns, wall clock), and the answer to it.
-
-        Of all its detectors, or of the one that it names; one answer where none of them can obey, and none at all
-        where the asset was never seen on this partition.
-        """
-        seen = self._that_saw(where, command.asset)
-        asked = [each for each in seen if command.detector in ("", each[0].rules.detector)]
-        if seen and not asked:
-            decision = Decision(command.user, command.reason, now, command.command_id)
-            return self.refuse(where, command.asset, f"no detector '{command.detector}' watches it", decision)
-        tried = [(watched, *watched.obey(command, now, where, version)) for watched, version in asked]
-        obeyed = [each for each in tried if each[2].kind != "rejected"]
-        output = Output()
-        for watched, limit, told, make_so in obeyed or tried[:1]:
-            make_so()
-            output.transitions.append(Told(*where, command.asset, watched.rules.detector, limit, told))
-        return self._decided(output, [where])
-
-    def refuse(self, where: TopicPartition, asset: str, why: str, decision: Decision) -> Output:
-        """The answer to what cannot be a command for this asset; none where it was never seen on this partition."""
-        output = Output()
-        for watched, version in self._that_saw(where, asset)[:1]:
-            told = watched.refuse(asset, why, decision, version)
-            output.transitions.append(Told(*where, asset, watched.rules.detector, *told))
-        return self._decided(output, [where])
-
-    def _that_saw(self, where: TopicPartition, asset: str) -> list[tuple[Watched, str]]:
-        """Detectors that have seen an asset on this partition, each with the version of its model in service."""
-        numbered = enumerate(self.partitions[where].detectors)
-        return [(each, self._serving[number].versions()[0]) for number, each in numbered if each.has_seen(asset)]
-
-    def expire(self, now: int) -> Output:
-        """Alarms whose time on the shelf is up come back (`now`: ns, wall clock)."""
-        output, touched = Output(), []
-        for where, partition in self.partitions.items():
-            if not partition.caught_up:
-                continue
-            for number, watched in enumerate(partition.detectors):
-                for asset, limit, told in watched.expire(now, self._serving[number].versions()[0]):
-                    output.transitions.append(Told(*where, asset, watched.rules.detector, limit, told))
-                    touched.append(where)
-        return self._decided(output, touched)
-
-    def _decided(self, output: Output, touched: Iterable[TopicPartition]) -> Output:
-        """The output with the state and the positions that go with decisions."""
-        for where in dict.fromkeys(touched if output.transitions else ()):
-            partition = self.partitions[where]
-            output.state += [(where, key, entry) for key, entry in partition.changed_state()]
-            output.positions[where] = partition.position()
-        return output
-
     def _run(
         self, output: Output, touched: list[TopicPartition], close: Callable[[PartitionState, list[Sink]], None]
     ) -> Output:
         """Close windows of each partition, score them in batches over all, step the alarms, collect the state."""
         partitions = [self.partitions[where] for where in touched]
         scored: list[list[ScoredWindows]] = [[] for _ in self._serving]
+        judged: list[list[Judged]] = [[] for _ in self._serving]
         gathers = [
-            Gather(serving.buffer, partial(score_windows, serving, scored[number], output.counts))
+            Gather(
+                serving.buffer,
+                partial(
+                    score_windows,
+                    serving,
+                    scored[number],
+                    output.counts,
+                    judged=judged[number],
+                    profile=partial(_profile_of, serving, number, partitions),
+                ),
+            )
             for number, serving in enumerate(self._serving)
         ]
         for number, partition in enumerate(partitions):
             close(partition, [gather.sink(number) for gather in gathers])
         for number, gather in enumerate(gathers):
             gather.flush()
+            said = Judged.joined(judged[number], len(self._watching[number].channels))
+            self._tell_sensors(number, partitions, said, output)
+            faulty = said.faulty()
             if scored[number]:
-                self._tell(number, partitions, ScoredWindows.joined(scored[number]), output)
+                self._tell(number, partitions, ScoredWindows.joined(scored[number]), faulty, output)
             elif self._watching[number].policy.revision_bound:
-                self._tell(number, partitions, self._serving[number].none(), output)
+                self._tell(number, partitions, self._serving[number].none(), faulty, output)
         for partition in partitions:
             partition.tidy()
             output.state += [(partition.where, key, entry) for key, entry in partition.changed_state()]
             output.positions[partition.where] = partition.position()
         return output
 
-    def _tell(self, number: int, partitions: list[PartitionState], scored: ScoredWindows, output: Output) -> None:
+    def _tell_sensors(self, number: int, partitions: list[PartitionState], judged: Judged, output: Output) -> None:
+        """What changes of one detector's sensors, partition by partition."""
+        serving, detector = self._serving[number], self._watching[number].detector
+        bounds = np.searchsorted(judged.partition, np.arange(len(partitions) + 1))
+        for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
+            for asset, change in partition.detectors[number].step_sensors(judged.part(slice(low, high))):
+                version, detail = (
+                    serving.versions()[0],
+                    serving.profiles.explain(asset, change.channel, change.verdict),
+                )
+                told = SensorTold(*partition.where, asset, detector, version, change, detail)
+                output.sensor_events.append(told)
+
+    def _tell(
+        self,
+        number: int,
+        partitions: list[PartitionState],
+        scored: ScoredWindows,
+        faulty: Faulty,
+        output: Output,
+    ) -> None:
         """Scores of one detector, partition by partition, what they change of the alarms, and its model's faults."""
         serving, rules = self._serving[number], self._watching[number]
         output.counts.windows_over_limit += int(scored.over.sum())
         versions, policies = serving.versions(), serving.policies()
         bounds = np.searchsorted(scored.partition, np.arange(len(partitions) + 1))
-        for partition, low, high in zip(partitions, bounds[:-1], bounds[1:], strict=True):
+        for index, (partition, low, high) in enumerate(zip(partitions, bounds[:-1], bounds[1:], strict=True)):
             mine = scored.part(slice(low, high))
             window_end = rules.grid.window_end(mine.bucket)
             watched = partition.detectors[number]
             for asset, limit, transition in watched.step_alarms(
                 window_end, mine, serving.rescore, versions, policies
             ):
-                output.transitions.append(Told(*partition.where, asset, rules.detector, limit, transition))
-                output.counts.revisions += transition.kind == "revised"
+                revised = transition.kind == "revised"
+                place = (index, watched.row(asset), transition.window.end // rules.grid.period - 1)
+                sensors = watched.sensing.said(None if revised else faulty.get(place))
+                told = Told(*partition.where, asset, rules.detector, limit, transition, sensors)
+                output.transitions.append(told)
+                output.counts.revisions += revised
             if low < high:  # with the limits that the alarms went by
                 names = watched.names_of(mine.row)
-                output.scores += [(partition.where, told) for told in serving.tell(names, window_end, mine)]
+                output.scores += [(partition.where, each) for each in serving.tell(names, window_end, mine)]
                 drifts = watched.follow_drift(window_end, mine)
                 output.drifts += [drift_change(watched, rules, each) for each in drifts]
         output.faults += serving.take_faults()
@@ -345,14 +251,36 @@ def score_windows(
     row: Ints,
     bucket: Ints,
     windows: Floats,
+    judged: list[Judged] | None = None,
+    profile: Callable[[Ints, Ints], Ints | None] = lambda partition, row: None,
 ) -> None:
-    """Score a batch of windows (B, W, C), less those with too little observed, and add them to `scored`."""
-    enough = observed_share(windows) >= serving.watch.metadata.min_observed
+    """Score a batch of windows (B, W, C), less those with too little observed, and add them to `scored`.
+
+    Values of faulty sensors are hidden first; what windows say of sensors goes to `judged`. `profile` gives the
+    number of each asset's rules for that, None where they are the same for all.
+    """
+    said = serving.profiles.judge(profile(partition, row), windows)
+    enough = said.enough
+    if judged is not None:
+        judged.append(Judged(partition, row, bucket, said.together(windows.shape[2])))
     counts.windows += len(windows)
     if not enough.all():
         counts.windows_not_scored += len(windows) - int(enough.sum())
         partition, row, bucket, windows = partition[enough], row[enough], bucket[enough], windows[enough]
     scored.append(serving.score(partition, row, bucket, windows))
+
+
+def _profile_of(
+    serving: Serving, number: int, partitions: Sequence[PartitionState], partition: Ints, row: Ints
+) -> Ints | None:
+    """Numbers (B,) of the rules for sensors of these assets, None where all have the same."""
+    if len(serving.profiles.rules) == 1:
+        return None
+    found = np.empty_like(row)
+    for each in np.unique(partition).tolist():
+        mine = partition == each
+        found[mine] = partitions[each].detectors[number].sensing.profile[row[mine]]
+    return found
 
 
 def _grid(metadata: ModelMetadata, *limits_s: float) -> Grid:

@@ -54,12 +54,37 @@ NONE_LATE = LateReadings(*np.empty((3, 0), np.int64))
 
 
 @dataclass(slots=True)
+class Silences:
+    """Assets that stream time has left behind, whether or not that closed a window.
+
+    row: (n,); bucket: (n,) the last one of their last window; closed: (n,) that of the last one that their own
+    readings closed.
+    """
+
+    row: Ints
+    bucket: Ints
+    closed: Ints
+
+    def __add__(self, later: "Silences") -> "Silences":
+        """Both."""
+        return Silences(
+            np.concatenate([self.row, later.row]),
+            np.concatenate([self.bucket, later.bucket]),
+            np.concatenate([self.closed, later.closed]),
+        )
+
+
+NONE_SILENT = Silences(*np.empty((3, 0), np.int64))
+
+
+@dataclass(slots=True)
 class Placed:
     """What a batch of readings did besides closing windows: watermarks moved by idleness, resets, late readings."""
 
     idle: list[IdleClose]
     resets: list[IdleClose]
     late: LateReadings
+    silences: Silences
 
 
 @dataclass(slots=True)

@@ -24,8 +24,14 @@ CHANNELS = (
 )
 CHANNEL_NAMES = tuple(name for name, _, _ in CHANNELS)
 
-FaultKind = Literal["bearing_wear", "cavitation", "leak", "stuck_sensor", "drifting_sensor", "dead_sensor"]
+# Of sensors: stuck at what it measured last, drifting, dead (it reads zero), silent (it sends nothing), saturated (at
+# the top of its range), intermittent (most of its values are lost).
+FaultKind = Literal[
+    "bearing_wear", "cavitation", "leak", "stuck_sensor", "drifting_sensor", "dead_sensor",
+    "silent_sensor", "saturated_sensor", "intermittent_sensor",
+]  # fmt: skip
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+USUAL_KINDS = FAULT_KINDS[:6]  # what a plant has by itself: its readings stay what they were
 _MACHINE_FAULTS: dict[str, tuple[str, ...]] = {
     "bearing_wear": ("vibration", "bearing_temperature"),
     "cavitation": ("suction_pressure", "vibration", "flow", "discharge_pressure"),
@@ -66,7 +72,7 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     healthy_s: Annotated[float, Meta(ge=0)] = 7_200.0
     fault_every_s: _Seconds = 21_600.0
     fault_duration_s: _Seconds = 1_200.0
-    fault_kinds: tuple[FaultKind, ...] = FAULT_KINDS
+    fault_kinds: tuple[FaultKind, ...] = USUAL_KINDS
     faults: tuple[Fault, ...] | None = None
 
     @property

@@ -6,8 +6,17 @@ from functools import lru_cache
 from monitor.assembly import asset_facts
 from monitor.columns import DeadLetter, Headers, Messages
 from monitor.config import Asset, Config, Detector
-from monitor.events import IncidentEvent, alarm_id, encode_event, event_headers, incident_id, to_datetime
-from monitor.pipeline import Output, Told
+from monitor.events import (
+    IncidentEvent,
+    SensorEvent,
+    alarm_id,
+    encode_event,
+    event_headers,
+    identity,
+    incident_id,
+    to_datetime,
+)
+from monitor.output import Output, SensorTold, Told
 from monitor.state import encode_entry, encode_key
 from monitor.transport import Outgoing
 from monitor.wire import SCORES_TYPE, encode_scores
@@ -42,7 +51,15 @@ class Publisher:
             messages.append(
                 Outgoing(topics.anomalies, encode_event(event), event.asset.encode(), event_headers(event))
             )
+        for fault in self.sensor_events(output.sensor_events):
+            messages.append(
+                Outgoing(topics.anomalies, encode_event(fault), fault.asset.encode(), event_headers(fault))
+            )
         return messages
+
+    def sensor_events(self, told: Iterable[SensorTold]) -> list[SensorEvent]:
+        """Events of verdicts on sensors."""
+        return [sensor_event(each, self._facts(each.asset)) for each in told]
 
     def events(self, transitions: Iterable[Told]) -> list[IncidentEvent]:
         """Incident events of transitions."""
@@ -98,6 +115,27 @@ def _size(headers: Headers) -> int:
     return sum(len(name.encode()) + len(data or b"") + 10 for name, data in headers)
 
 
+def sensor_event(told: SensorTold, facts: Asset) -> SensorEvent:
+    """The body of an event about a sensor, or about an asset's sensors."""
+    change = told.change
+    return SensorEvent(
+        sensor_id=identity("sensor", told.topic, told.partition, told.asset, told.detector, change.channel),
+        seq=change.seq,
+        asset=told.asset,
+        detector=told.detector,
+        channel=change.channel,
+        verdict=change.verdict,
+        previous=change.previous,
+        since=to_datetime(change.since),
+        detected=to_datetime(change.end),
+        topic=told.topic,
+        partition=told.partition,
+        model_version=told.model_version,
+        detail=told.detail,
+        labels=facts.labels,
+    )
+
+
 def incident_event(told: Told, facts: Asset, detector: Detector | None = None) -> IncidentEvent:
     """The body of an incident event, from a transition and what the configuration knows of asset and detector.
 
@@ -145,5 +183,6 @@ def incident_event(told: Told, facts: Asset, detector: Detector | None = None) -
         decided=to_datetime(decision.at) if decision else None,
         until=to_datetime(transition.until) if transition.until else None,
         label=transition.label,
+        sensors=told.sensors,
         latent=incident.latent if incident else (),
     )

@@ -46,7 +46,8 @@ def resume(
     told: list[tuple[str, dict[str, Any]]] = []
     was = _other_topic(committed, topic_id, entries, ran_on)
     kept = [(key, _of_this_topic(entry, topic_id)) for key, entry in entries]
-    start = Position(first, first, None, topic_id, len(entries))
+    cmd = committed.cmd if committed else None
+    start = Position(first, first, None, topic_id, len(entries), cmd)
     if was is not None:
         told.append(("topic_recreated", {"was": was, "now": topic_id}))
     elif committed is None:
@@ -59,7 +60,7 @@ def resume(
         if first > committed.low:
             told.append(("refill_cut", {"needed": committed.low, "first": first}))
         low = min(max(committed.low, first), offset)
-        start = Position(offset, low, committed.stream, topic_id or committed.topic_id, len(entries))
+        start = Position(offset, low, committed.stream, topic_id or committed.topic_id, len(entries), cmd)
         kept = [(key, _before(entry, end)) for key, entry in kept]
     if told:  # what incidents were made of cannot be read again
         kept = [(key, replace(entry, alarm=limited(entry.alarm, 0))) for key, entry in kept]

@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from prometheus_client import Histogram
+from prometheus_client import CollectorRegistry, Histogram
 
 from monitor import __version__
 from monitor.assembly import assemble, load_models
@@ -41,7 +41,7 @@ def serve(config: Config) -> None:
     clients.require(config)
     settle()
     standing = Standing()
-    with stopping(log) as stop, telemetry(config, metrics, standing) as address:
+    with stopping(log) as stop, telemetry(config, metrics.registry, standing) as address:
         log.info(
             "started",
             version=__version__,
@@ -167,7 +167,7 @@ def limits(config: Config) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def telemetry(config: Config, metrics: Metrics, standing: Standing) -> Iterator[str | None]:
+def telemetry(config: Config, registry: CollectorRegistry, standing: Standing) -> Iterator[str | None]:
     """Answer /metrics, /healthz and /readyz while the process runs; gives the address."""
     settings = config.telemetry
     if settings.port < 0:
@@ -177,7 +177,7 @@ def telemetry(config: Config, metrics: Metrics, standing: Standing) -> Iterator[
         server = TelemetryServer(
             settings.host,
             settings.port,
-            metrics.registry,
+            registry,
             lambda: standing.healthy(),
             lambda: standing.ready(),
         )

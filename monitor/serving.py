@@ -18,8 +18,10 @@ from monitor.drift import DriftRules, drift_rules, outside_share
 from monitor.errors import InvalidModel
 from monitor.modelfile import ModelMetadata
 from monitor.revisions import remembered
-from monitor.scored import ScoredWindows, observed_share, recent_mean
+from monitor.scored import ScoredWindows, recent_mean
 from monitor.scoring import Floats, Score
+from monitor.sensor_settings import DEFAULT, SensorChannel, Sensors
+from monitor.sensors import Profiles, judge
 from monitor.suppression import Condition, conditions_met
 from monitor.wire import Scores
 
@@ -51,6 +53,8 @@ class Watch:
     density: tuple[int, int] | None = None
     latching: bool = False
     steps: tuple[float, float] = (math.inf, math.inf)
+    sensors: Sensors = DEFAULT
+    about_channels: tuple[SensorChannel, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -129,6 +133,7 @@ class Serving:
         self._revision_bound = revision_bound
         self.watch, self.policy = watch, watch.policy(revision_bound)
         self.recent = Recent(watch.metadata)
+        self.profiles = Profiles(watch.metadata, watch.sensors, watch.about_channels)
         self.faults: list[ModelFault] = []
         self._before: tuple[Watch, Policy] | None = None
         self._buffer: Floats | None = None
@@ -144,12 +149,14 @@ class Serving:
         refuse_other_windows(self.watch.metadata, watch.metadata)
         self._before = self.watch, self.policy
         self.watch, self.policy, self._buffer = watch, watch.policy(self._revision_bound), None
+        self.profiles.follow(watch.metadata)
 
     def fall_back(self) -> bool:
         """Put the model before the one in service back and forget the other; whether there was one."""
         if self._before is None:
             return False
         (self.watch, self.policy), self._before, self._buffer = self._before, None, None
+        self.profiles.follow(self.watch.metadata)
         return True
 
     def score(self, partition: Ints, row: Ints, bucket: Ints, windows: Floats) -> ScoredWindows:
@@ -157,9 +164,12 @@ class Serving:
         self.recent.add(windows)
         return self._score(partition, row, bucket, windows)
 
-    def rescore(self, bucket: Ints, windows: Floats) -> ScoredWindows:
-        """Score windows (n, W, C) that were made again, less those with too little observed, and explain them all."""
-        enough = observed_share(windows) >= self.watch.metadata.min_observed
+    def rescore(self, bucket: Ints, windows: Floats, profile: int = 0) -> ScoredWindows:
+        """Score windows (n, W, C) that were made again, less those with too little observed, and explain them all.
+
+        `profile` is the number of the rules for their asset's sensors.
+        """
+        enough = judge(self.profiles.rules[profile], windows).enough
         nowhere = np.zeros_like(bucket[enough])
         return self._score(nowhere, nowhere, bucket[enough], windows[enough], explain=True)
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from monitor.dashboard_settings import Dashboard
+from monitor.notify.settings import Notify
+from monitor.sensor_settings import SensorChannel, Sensors
 from monitor.topics import Topics
 
 TEN_YEARS_S = 315_576_000  # longer is a mistake, and what stays below fits into nanoseconds of 64 bits
@@ -280,3 +282,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     assets: tuple[Asset, ...] = ()
     alarms: Alarms = Alarms()
     suppressions: tuple[Suppression, ...] = ()
+    sensors: Sensors = Sensors()
+    channels: tuple[SensorChannel, ...] = ()
+    notify: Notify = Notify()

@@ -39,6 +39,10 @@ _NOISE_MIX[SPEED, [FLOW, DISCHARGE]] = [0.3, 0.02]
 # How far a drifting sensor is off in the end: about a fifth of what the channel does in normal operation.
 _DRIFT = np.array([15, 0.1, 0.8, 8, 300, 0.8, 8, 10], np.float32)
 
+# The top of each channel's measuring range: more than a pump in good health ever shows.
+_TOP = np.array([250, 4, 16, 160, 4000, 25, 150, 180], np.float32)
+_SCATTER, _LOST_PERCENT = 61, 80  # an intermittent sensor loses so many values, evenly scattered
+
 
 @dataclass(slots=True)
 class Simulated:
@@ -269,6 +273,13 @@ def _break_sensors(plant: Plant, pump: _Pumps, measured: Floats, ts: NDArray[np.
             measured[:, channel] += drift.astype(np.float32)
         elif fault.kind == "dead_sensor":
             measured[during, channel] = 0.0  # a dead transmitter gives no current, which reads as zero
+        elif fault.kind == "silent_sensor":
+            measured[during, channel] = np.nan
+        elif fault.kind == "saturated_sensor":
+            measured[during, channel] = _TOP[channel]
+        elif fault.kind == "intermittent_sensor":
+            lost = (ts // plant.period_ns * _SCATTER % 100) < _LOST_PERCENT  # of time alone, whatever the chunk
+            measured[during & lost, channel] = np.nan
 
 
 def _progress(ts: NDArray[np.int64], fault: Fault) -> NDArray[np.float64]:

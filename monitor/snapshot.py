@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from monitor.rebuilt import Rebuilt
 
-_MARK = b"tocsin snapshot 1\n"
+_MARK = b"tocsin snapshot 2\n"
 _DIGEST_BYTES = 32
 
 

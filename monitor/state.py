@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from monitor.alarms import AlarmState
 from monitor.arrays import HIGHEST, LOWEST
+from monitor.sensing import SensorState
 
 T = TypeVar("T")
 
@@ -42,12 +43,14 @@ class StateEntry(Struct, frozen=True):
     """Value of an entry: format version, alarm state, and recent closes that no reading caused.
 
     `topic_id`: the input topic whose offsets the closes have; another one of the same name has other readings there.
+    `sensors`: what stands of the asset's sensors, where any ever was at fault.
     """
 
     v: Literal[1]
     alarm: AlarmState
     closes: tuple[Close, ...] = ()
     topic_id: str | None = None
+    sensors: SensorState | None = None
 
 
 class Position(Struct, frozen=True):

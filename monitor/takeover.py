@@ -10,7 +10,7 @@ from monitor.errors import RetriableError
 from monitor.resume import Entries, Resumed, resume
 from monitor.state import decode_entry, decode_key
 from monitor.telemetry import Metrics
-from monitor.topics import TopicNow, lacking
+from monitor.topics import NOTIFY, TopicNow, lacking
 from monitor.transport import TopicPartition, Transport
 
 LOOK_EVERY_S = 30.0
@@ -113,7 +113,10 @@ class Takeover:
         known = []
         for key, value in self._transport.read_state(where):
             try:
-                entry = decode_key(key), decode_entry(value)
+                known_key = decode_key(key)
+                if known_key.topic == NOTIFY:  # another process's, in a form of its own
+                    continue
+                entry = known_key, decode_entry(value)
             except msgspec.DecodeError as error:
                 self._log.warning("state_unreadable", key=key[:200].decode("utf-8", "replace"), detail=str(error))
                 continue

@@ -83,6 +83,9 @@ class Metrics:
             registry=r,
         )  # fmt: skip
         self.incidents = Counter("tocsin_incident_events", "Incident events", ["transition"], registry=r)
+        self.sensors = Counter(
+            "tocsin_sensor_events", "Verdicts on sensors that changed, by the new one", ["verdict"], registry=r
+        )
         self.revisions = Counter("tocsin_revisions", "Incidents revised by late readings", registry=r)
         self.commands = Counter(
             "tocsin_commands", "Commands of people, by outcome: obeyed, rejected, unreadable", ["outcome"], registry=r
@@ -114,10 +117,10 @@ class Metrics:
         )  # fmt: skip
 
 
-def metric_table() -> list[tuple[str, str, str, str]]:
-    """Name, kind, labels and meaning of every metric, for the documentation."""
+def metric_table(metrics: object | None = None) -> list[tuple[str, str, str, str]]:
+    """Name, kind, labels and meaning of every metric, by default of the daemon, for the documentation."""
     rows = []
-    for metric in vars(Metrics()).values():
+    for metric in vars(metrics or Metrics()).values():
         if not isinstance(metric, Counter | Gauge | Histogram):
             continue
         name = metric._name + ("_total" if isinstance(metric, Counter) else "")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+NOTIFY = "tocsin.notify"  # first part of the keys under which `tocsin notify` keeps its own on the state topic
+
 
 class Topics(Struct, frozen=True, forbid_unknown_fields=True):
     """Topic names, a setting each."""

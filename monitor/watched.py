@@ -2,31 +2,32 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alarms import AlarmState, Decision, Policy, Transition, is_over, limit_at
+from monitor.alarms import AlarmState, Policy, Transition, is_over, limit_at
 from monitor.arrays import HIGHEST, Bools, Ints
 from monitor.columns import AssetTable, Columns
-from monitor.commands import Command
 from monitor.contributions import contributions
 from monitor.drift import Change, DriftRules, Drifts
-from monitor.events import incident_id
 from monitor.grid import Grid
 from monitor.incidents import Seen, Window, exceeds
-from monitor.lifecycle import accept, expire, follow, obey, reject
+from monitor.lifecycle import follow
 from monitor.lift import Lifts
 from monitor.lines import resized
 from monitor.modelfile import Channel
-from monitor.placed import IdleClose, Readings
+from monitor.placed import IdleClose, LateReadings, Readings, Silences
 from monitor.recorded import Moment, keep
-from monitor.revisions import Late, Rescore, Reset, Revisions, in_order, limited
+from monitor.revisions import Late, Reset, Revisions, in_order, limited
 from monitor.scored import ScoredWindows
+from monitor.sensing import Judged, Sensing, SensorChange
 from monitor.state import Close, StateEntry, StateKey
 from monitor.suppression import Rule, first_holding
 from monitor.windows import WindowStore
 
+RescoreOf = Callable[..., ScoredWindows]  # as Rescore, by `profile`, the number of the rules for an asset's sensors
 MOST_LATENT = 128  # numbers of a latent vector that are told of an incident; a longer one is not
 
 
@@ -49,6 +50,9 @@ class Watching:
     weight: Callable[[str], float] = lambda asset: 1.0
     suppressions: tuple[Rule, ...] = ()
     longest_shelving_s: float = 86_400.0
+    fault_after: int = 1
+    late_buckets: int = 1  # late from one window to the next, for trouble with the clock
+    profile: Callable[[str], int] = lambda asset: 0  # number of the rules for an asset's sensors
 
     @property
     def revised_buckets(self) -> int:
@@ -65,6 +69,7 @@ class Watched:
     store: WindowStore
     assets: AssetTable
     drifts: Drifts
+    sensing: Sensing
     row_of: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # by asset code, -1: no row yet
     names: list[str] = field(default_factory=list)
     alarms: dict[int, AlarmState] = field(default_factory=dict)
@@ -148,6 +153,7 @@ class Watched:
         if row >= len(self.restless):
             self.restless, self.muted = resized(self.restless, 2 * row + 8, 0), resized(self.muted, 2 * row + 8, 0)
         entry = self.known.pop(self.names[row], None)
+        self.sensing.add(row, self.rules.profile(self.names[row]), entry.sensors if entry else None)
         if entry is not None:
             self.keep_alarm(row, limited(entry.alarm, self.rules.policy.revision_bound))
             self.closes[row] = list(entry.closes)
@@ -159,7 +165,7 @@ class Watched:
         self,
         ends: Ints,
         scored: ScoredWindows,
-        rescore: Rescore,
+        rescore: RescoreOf,
         versions: tuple[str, str],
         policies: tuple[Policy, Policy],
     ) -> list[tuple[str, float, Transition]]:
@@ -244,8 +250,34 @@ class Watched:
             scored.row, ends, scored.score, scored.p_value, clear_p, scored.outside, scored.open
         )
 
+    def note_late(self, readings: Readings, late: LateReadings, refill: bool) -> None:
+        """Take note of late readings: many of them are trouble with an asset's clock."""
+        row, bucket = readings.row[late.place], self.rules.grid.bucket(readings.ts[late.place])
+        rows, closed, count = self.store.count_late(row, bucket, late.closed)
+        many = count >= self.rules.late_buckets
+        self.sensing.note_late(rows[many], self.rules.grid.window_end(closed[many]), refill)
+
+    def restore_late(self) -> None:
+        """Take note of what the windows that were rebuilt know of late readings."""
+        rows = np.flatnonzero(self.store.late >= self.rules.late_buckets)
+        self.sensing.note_late(rows, self.rules.grid.window_end(self.store.late_at[rows]), refill=True)
+
+    def note_silences(self, silences: Silences) -> None:
+        """Take note of assets that stream time has left behind."""
+        end = self.rules.grid.window_end
+        self.sensing.note_silences(silences.row, end(silences.bucket), end(silences.closed))
+
+    def step_sensors(self, judged: Judged) -> list[tuple[str, SensorChange]]:
+        """What changes of the assets' sensors with closed windows, in time order for each row."""
+        told = self.sensing.update(judged.row, self.rules.grid.window_end(judged.bucket), judged.codes)
+        if self.sensing.late:
+            closed, period = self.store.closed, self.rules.grid.period
+            self.sensing.forget_late(lambda row: (int(closed[row]) + 1) * period)
+        self.changed |= self.sensing.take_changed()
+        return [(self.names[row], change) for row, change in told]
+
     def _revise(
-        self, late: Late | Reset, rescore: Rescore, versions: tuple[str, str]
+        self, late: Late | Reset, rescore: RescoreOf, versions: tuple[str, str]
     ) -> list[tuple[str, Transition]]:
         """What late readings of one message, or a reset, change of an asset's incidents."""
         before, told = self.alarms.get(late.row, AlarmState()), list[Transition]()
@@ -255,13 +287,18 @@ class Watched:
             self.revisions.forget([late])
             after = limited(before, 0)
         else:
-            after, told = self.revisions.revise(late, before, rescore, versions)
+            profile = int(self.sensing.profile[late.row])
+            after, told = self.revisions.revise(late, before, partial(rescore, profile=profile), versions)
         if after != before:
             self.keep_alarm(late.row, after)
             self.changed.add(late.row)
         return [(self.names[late.row], transition) for transition in told]
 
-    # ------------------------------------------------------------------------------- people and their timers
+    # ------------------------------------------------------------------------------------- one asset by name
+
+    def row(self, asset: str) -> int:
+        """Row of an asset that has one."""
+        return int(self.row_of[self.assets.codes[asset]])
 
     def has_seen(self, asset: str) -> bool:
         """Whether an asset was seen here, now or before a restart."""
@@ -270,67 +307,27 @@ class Watched:
         code = self.assets.codes.get(asset, -1)
         return bool(0 <= code < len(self.row_of) and self.row_of[code] >= 0)
 
-    def accept(self, asset: str, at: int) -> tuple[float, Transition] | None:
-        """Accept an asset's open incident as normal; the limit before that, and what there is to tell of it."""
-        if not self.has_seen(asset):
-            return None
-        row, before = self._alarm_of(asset)
-        after, transition = accept(self.rules.policy, before, at)
-        return self._decide(row, before, after, transition) if transition else None
-
-    def obey(
-        self, command: Command, now: int, where: tuple[str, int], version: str
-    ) -> tuple[float, Transition, Callable[[], object]]:
-        """What a command would do to an asset's alarm: the limit, the event, and what makes it so.
-
-        now: ns, wall clock; version: of the model in service.
-        """
-        row, before = self._alarm_of(command.asset)
-        view = before.in_view
-        shown = incident_id(*where, command.asset, self.rules.detector, view.start) if view else ""
-        after, told = obey(self.rules.policy, before, command, now, version, shown, self.rules.longest_shelving_s)
-        return self._limit(before, told), told, lambda: self._decide(row, before, after, told)
-
-    def refuse(self, asset: str, why: str, decision: Decision, version: str) -> tuple[float, Transition]:
-        """Answer what is no command; the limit, and the event."""
-        row, before = self._alarm_of(asset)
-        return self._decide(row, before, *reject(before, why, decision, version))
-
-    def expire(self, now: int, version: str) -> list[tuple[str, float, Transition]]:
-        """Alarms whose time on the shelf is up come back (`now`: ns, wall clock)."""
-        told = []
-        for row in [row for row, until in self.shelved.items() if until <= now]:
-            before = self.alarms[row]
-            after, transition = expire(before, now, version)
-            if transition is not None:
-                told.append((self.names[row], *self._decide(row, before, after, transition)))
-        return told
-
-    def _alarm_of(self, asset: str) -> tuple[int, AlarmState]:
+    def alarm_of(self, asset: str) -> tuple[int, AlarmState]:
         """Row and alarm state of an asset that was seen here."""
         row = int(self.rows(self.assets.codes_of([asset]))[0])
         return row, self.alarms.get(row, AlarmState())
 
-    def _decide(self, row: int, before: AlarmState, after: AlarmState, told: Transition) -> tuple[float, Transition]:
-        """Keep what was decided; the limit before that, and the event."""
-        self.keep_alarm(row, after)
+    def decided(self, row: int, alarm: AlarmState) -> None:
+        """Keep an alarm state that a person or a timer changed."""
+        self.keep_alarm(row, alarm)
         self.changed.add(row)
-        return self._limit(before, told), told
-
-    def _limit(self, before: AlarmState, told: Transition) -> float:
-        return limit_at(self.rules.policy, before, told.window.end, told.window.model_version)
 
     def restore_shelved(self) -> None:
         """Give assets whose alarms are shelved their rows, though they are silent: their time runs."""
         for asset in [asset for asset, entry in self.known.items() if entry.alarm.shelved and self.has_seen(asset)]:
-            self._alarm_of(asset)
+            self.alarm_of(asset)
 
     def changed_state(self, topic: str, topic_id: str | None) -> Iterable[tuple[StateKey, StateEntry]]:
         """Entries of the assets whose alarm state or recorded closes changed since the last call."""
         for row in sorted(self.changed):
             key = StateKey(topic, self.names[row], self.rules.detector)
             alarm, closes = self.alarms.get(row, AlarmState()), tuple(self.closes.get(row, ()))
-            yield key, StateEntry(1, alarm, closes, topic_id)
+            yield key, StateEntry(1, alarm, closes, topic_id, self.sensing.states.get(row))
         self.kept |= self.changed
         self.changed.clear()
 
@@ -347,7 +344,11 @@ def watched(rules: Watching, assets: AssetTable) -> Watched:
     """A detector that has seen no asset yet; `assets` gives them their codes."""
     store = WindowStore(rules.grid, len(rules.channels))
     revisions = Revisions(rules.grid, rules.policy, rules.channels) if rules.policy.revision_bound else None
-    return Watched(rules, store, assets, Drifts(rules.drift), revisions=revisions)
+    grid = rules.grid
+    reach = grid.stride * grid.period
+    names = tuple(channel.name for channel in rules.channels)
+    sensing = Sensing(names, rules.fault_after, reach, grid.idle_limit)
+    return Watched(rules, store, assets, Drifts(rules.drift), sensing, revisions=revisions)
 
 
 def nothing(detector: Watched) -> Readings:

@@ -26,7 +26,19 @@ from monitor.arrays import (
 )
 from monitor.grid import NEVER, Grid
 from monitor.lines import Copy, Lines, resized
-from monitor.placed import NONE_LATE, IdleClose, LateReadings, OnTime, Placed, Readings, found, idle_closes, previous
+from monitor.placed import (
+    NONE_LATE,
+    NONE_SILENT,
+    IdleClose,
+    LateReadings,
+    OnTime,
+    Placed,
+    Readings,
+    Silences,
+    found,
+    idle_closes,
+    previous,
+)
 from monitor.rebuilt import Arrays
 from monitor.resets import resets_between
 
@@ -34,7 +46,10 @@ DENSE = 32  # buckets to a reading, on average, up to which stretching pays
 MANY_STRIDES = 3  # that assets advance in a batch, on average, for lines to be stretched
 CACHED_BYTES = 2 * 1024 * 1024  # of lines that are worked on at a time, so that they stay in the processor's cache
 # What is known of an asset besides its line, and of one that was never read.
-_OF_ASSETS = {"closed": LOWEST, "highest": LOWEST, "_highest_offset": HIGHEST, "_needed_offset": HIGHEST}
+_OF_ASSETS = {
+    "closed": LOWEST, "highest": LOWEST, "_highest_offset": HIGHEST, "_needed_offset": HIGHEST,
+    "late": 0, "late_at": LOWEST, "_late_bucket": LOWEST,
+}  # fmt: skip
 # What takes windows that are closed: row of the asset (B,), last bucket (B,), and what copies their values.
 Sink = Callable[[Ints, Ints, Copy], None]
 
@@ -48,6 +63,9 @@ class WindowStore:
         self.assets = 0
         self.closed: Any = np.empty(0, np.int64)  # last bucket closed
         self.highest: Any = np.empty(0, np.int64)  # highest event time seen
+        self.late: Any = np.empty(0, np.int64)  # late buckets since the last close, in a row
+        self.late_at: Any = np.empty(0, np.int64)  # last bucket closed when these came
+        self._late_bucket: Any = np.empty(0, np.int64)
         self._highest_offset: Any = np.empty(0, np.int64)
         self._needed_offset: Any = np.empty(0, np.int64)
         self._lines = Lines(grid.length, channels, max(grid.window - grid.stride, 0), grid.group, grid.period)
@@ -80,7 +98,8 @@ class WindowStore:
         and stream time closes nothing, since those closes are known from the state topic (`close_to`).
         """
         if not len(readings.row):
-            return Placed(*self._close_behind(stream, sink, readings.row, readings.row), NONE_LATE)
+            behind, due, silent = self._close_behind(stream, sink, readings.row, readings.row)
+            return Placed(behind, due, NONE_LATE, silent)
         order = sorted_order(readings.row)
         row, ts, offset = readings.row[order], readings.ts[order], readings.offset[order]
         stream_before, places = readings.stream_before, order if readings.place is None else readings.place[order]
@@ -93,10 +112,13 @@ class WindowStore:
         passed = self.grid.closed_by(highest)
         closed = np.maximum(shifted(passed, first, self.grid.closed_by(known)), self.closed[row])
         idle: list[IdleClose] = []
+        silences = NONE_SILENT
         if sink is not None and self._may_be_idle(before, stream_before):
             was_idle = self.grid.is_idle(before, stream_before[order])
             if was_idle.any():
                 closed, idle = self._closed_by_idleness(row, before, closed, first, was_idle, places)
+                left = before[was_idle]
+                silences = Silences(row[was_idle], self.grid.covering(left), self.grid.closed_by(left))
         on_time, resets = bucket > closed, None
         if sink is not None and stream_before[-1] > min(self._due_from, int(ts.min()) + self.grid.reset_after):
             resets = resets_between(self.grid, row, ts, first, on_time, known, stream_before[order])
@@ -117,11 +139,11 @@ class WindowStore:
         if resets is not None:
             self.reset(rows[resets.silent])
         self._note_needed(rows)
-        behind, due = self._close_behind(stream, sink, rows, places[last])
+        behind, due, silent = self._close_behind(stream, sink, rows, places[last])
         if resets is not None:
             at = resets.before
             due = idle_closes(row[at], closed[at], resets.highest, previous(places, first)[at]) + due
-        return Placed(idle + behind, due, late)
+        return Placed(idle + behind, due, late, silences + silent)
 
     def close_to(self, rows: Ints, buckets: Ints, sink: Sink | None) -> None:
         """Move watermarks of assets (n,), none of them twice, by hand, as recorded closes tell."""
@@ -138,6 +160,25 @@ class WindowStore:
         rows = np.flatnonzero(targets > self.closed)
         self._close_passed(rows, targets[rows], sink)
         return idle_closes(rows, targets[rows], self.highest[rows], np.full_like(rows, -1))
+
+    def count_late(self, row: Ints, bucket: Ints, closed: Ints) -> tuple[Ints, Ints, Ints]:
+        """Count late readings (n,), by asset and in the order of reading, as buckets in a row between two closes.
+
+        closed: (n,) the last bucket closed before each. Returns rows, last buckets closed, and how many late buckets
+        have come since, for each time between two closes.
+        """
+        first, last = segment_bounds(row)
+        begins = closed != shifted(closed, first, self.late_at[row[first]])
+        news = begins | (bucket != shifted(bucket, first, self._late_bucket[row[first]]))
+        starts = begins.copy()
+        starts[first] = True
+        start = np.flatnonzero(starts)
+        count = np.add.reduceat(news.astype(np.int64), start)
+        count += np.where(begins[start], 0, self.late[row[start]])  # what goes on from before
+        rows, at = row[start], closed[start]
+        self.late[rows], self.late_at[rows] = count, at  # of repeated rows the last is kept
+        self._late_bucket[row[last]] = bucket[last]
+        return rows, at, count
 
     def low_offset(self) -> int:
         """Oldest offset that an open window, or an asset's watermark, needs; HIGHEST where nothing is held."""
@@ -253,15 +294,17 @@ class WindowStore:
 
     def _close_behind(
         self, stream: int, sink: Sink | None, rows: Ints, places: Ints
-    ) -> tuple[list[IdleClose], list[IdleClose]]:
+    ) -> tuple[list[IdleClose], list[IdleClose], Silences]:
         """Close and reset what stream time has left behind; `places` are those of these rows' last readings.
 
         Assets are only looked at when one may have fallen idle, or be due for a reset.
         """
         if sink is None or stream <= min(self._idle_from, self._due_from):
-            return [], []
+            return [], [], NONE_SILENT
         targets = self.grid.covering(self.highest)
-        idle = np.flatnonzero(self.grid.is_idle(self.highest, stream) & (targets > self.closed))
+        behind = np.flatnonzero(self.grid.is_idle(self.highest, stream))
+        silences = Silences(behind, targets[behind], self.grid.closed_by(self.highest[behind]))
+        idle = behind[targets[behind] > self.closed[behind]]
         self._close_passed(idle, targets[idle], sink)
         closes = idle_closes(idle, targets[idle], self.highest[idle], found(idle, rows, places))
         due = np.flatnonzero(self.grid.is_due(self.highest, stream))
@@ -271,7 +314,7 @@ class WindowStore:
         self._due_from = int(awake.min(initial=HIGHEST - self.grid.reset_after)) + self.grid.reset_after
         awake = awake[awake >= stream - self.grid.idle_limit]
         self._idle_from = int(awake.min(initial=HIGHEST - self.grid.idle_limit)) + self.grid.idle_limit
-        return closes, resets
+        return closes, resets, silences
 
     def _close_passed(self, rows: Ints, targets: Ints, sink: Sink | None) -> None:
         """Move watermarks up to the target buckets where these are ahead, a cacheful of lines at a time."""

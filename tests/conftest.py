@@ -74,6 +74,15 @@ def group() -> str:
 
 
 @pytest.fixture(scope="session")
+def tocsin_schemas() -> Path:
+    """The folder of published schemas: TOCSIN_SCHEMAS, else the one beside the project; skips without."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "schemas"
+    folder = Path(os.environ.get("TOCSIN_SCHEMAS") or beside)
+    require((folder / "cloudevents-1.0.schema.json").is_file(), "published schemas are missing: set TOCSIN_SCHEMAS")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tocsin_data() -> Path:
     """The folder of recorded data: TOCSIN_DATA, else the one beside the project; skips without."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"

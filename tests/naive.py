@@ -405,6 +405,90 @@ def average_precision(scores, labels):
     return area
 
 
+def sensor_verdicts(rows, stride, period_s, least, channels, flat, flat_share, dropout_share):
+    """Of one window: each channel's verdict (None: it says nothing), what is hidden, and whether too little is left.
+
+    `rows` are lists of values, NaN where missing; `channels` dictionaries of what is known of each: flat_s, missing
+    (None: not known), low, high (of training), range_low, range_high (of the sensor, None: none), off.
+    """
+    length = len(rows)
+    missing = [[math.isnan(value) for value in row] for row in rows]
+    holding = [n for n in range(length) if not all(missing[n])]
+    verdicts, hidden = [], [[False] * len(channels) for _ in rows]
+    for c, known in enumerate(channels):
+        values = [(n, rows[n][c]) for n in range(length) if not missing[n][c]]
+        usual, off = known["missing"] or 0.0, known["off"]
+        bound = usual + max((1 - usual) * dropout_share, 4 * math.sqrt(usual * (1 - usual) / length))
+        verdict = "ok" if values else None
+        lossy = len(holding) - len(values) > bound * len(holding) and known["missing"] is not None and bound < 1
+        if len(holding) < math.ceil(length / 2):
+            verdict = None
+        elif values and lossy and "dropping_out" not in off:
+            verdict = "dropping_out"
+        if not values and "dead" not in off and (known["missing"] is None or bound < 1):
+            verdict = "dead" if not holding or len(holding) >= math.ceil(length / 2) else None
+        at_low, at_high = [], []
+        if known["flat_s"] is not None:
+            at_low, at_high = [known["low"]], [known["high"]]
+        at_low += [known["range_low"]] * (known["range_low"] is not None)
+        at_high += [known["range_high"]] * (known["range_high"] is not None)
+        for run in _runs_of_one_value(values):
+            first, last, value = run[0][0], run[-1][0], run[0][1]
+            limit = any(value <= low for low in at_low) or any(value >= high for high in at_high)
+            if known["flat_s"] is not None:
+                needed = max(math.ceil(flat * known["flat_s"] / period_s), math.ceil(flat_share * (length - 1)))
+                faulty = flat > 0 and ("stuck" if limit else "flat") not in off
+            else:
+                needed, faulty = length - 1, limit and flat > 0 and "stuck" not in off
+            if faulty and last - first >= needed and len(run) >= 8:
+                for n, _ in run:
+                    hidden[n][c] = True
+                if run[-1] == values[-1]:
+                    verdict = "stuck" if limit else "flat"
+        if "out_of_range" not in off:
+            low = -math.inf if known["range_low"] is None else known["range_low"]
+            high = math.inf if known["range_high"] is None else known["range_high"]
+            beyond = [n for n, value in values if not low <= value <= high]
+            newest = [n for n, _ in values if n >= length - stride]
+            for n in beyond:
+                hidden[n][c] = True
+            if newest and 2 * len([n for n in beyond if n in newest]) >= len(newest):
+                verdict = "out_of_range"
+        if verdict == "dropping_out":
+            for n in range(length):
+                hidden[n][c] = True
+        verdicts.append(verdict)
+    left = sum(not missing[n][c] and not hidden[n][c] for n in range(length) for c in range(len(channels)))
+    return verdicts, hidden, left / (length * len(channels)) < least
+
+
+def _runs_of_one_value(values):
+    """Values (place, value) in runs of equal ones."""
+    runs = []
+    for each in values:
+        if runs and runs[-1][-1][1] == each[1]:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return runs
+
+
+def sensor_events(said, after):
+    """Changes (window, verdict, previous) by what a channel's windows say, one after the other (None: nothing)."""
+    events, standing, since = [], "ok", []
+    for n, verdict in enumerate(said):
+        if verdict is None:
+            continue
+        since.append(verdict)
+        last = since[-after:]
+        if len(last) < after or standing in last:
+            continue
+        if standing == "ok" or len(set(last)) == 1:
+            events.append((n, verdict, standing))
+            standing, since = verdict, []
+    return events
+
+
 def alarm_figures(events, now, operators=1.0, fleeting_s=60, stale_s=86_400, days=30):
     """The standard's figures from the whole event log: events are (ns, told, event) in order of coming."""
     minute, hour, day = 60 * 10**9, 3600 * 10**9, 86_400 * 10**9

@@ -3,6 +3,7 @@
 python -m tests.reference
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,23 @@ import typer.main
 
 from dashboard.cli import app as dashboard_app
 from monitor.admin import Retention, plan_topics
+from monitor.annunciations import Norms
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
 from monitor.dashboard_settings import Dashboard
-from monitor.settings import Asset, Config, Delivery, Detector, Input, Scoring, Telemetry
+from monitor.grouping import Rules
+from monitor.notify.settings import Endpoint, Notify
+from monitor.notify.telemetry import EVENTS as NOTIFY_EVENTS
+from monitor.notify.telemetry import Metrics as NotifyMetrics
+from monitor.schemas import schemas
+from monitor.sensor_settings import SensorChannel, Sensors
+from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
 from monitor.telemetry import EVENTS, metric_table
 from monitor.transport.librdkafka import OF_BOTH, OF_CONSUMER, OF_PRODUCER
 from training.cli import app as train_app
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
+SCHEMAS = FILE.parent / "schemas"
 TABLES = {
     "[input]": Input,
     "[delivery]": Delivery,
@@ -29,15 +38,25 @@ TABLES = {
     "[dashboard]": Dashboard,
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
+    "[alarms]": Alarms,
+    "[[suppressions]]": Suppression,
+    "[sensors]": Sensors,
+    "[[channels]]": SensorChannel,
+    "[notify]": Notify,
+    "[notify.figures]": Norms,
+    "[notify.grouping]": Rules,
+    "[[notify.endpoints]]": Endpoint,
 }
+TABLES_WITHIN = ("figures", "grouping", "endpoints")  # of `[notify]`, each a table of its own
 TRANSLATED = OF_BOTH | OF_CONSUMER | OF_PRODUCER
 TOPIC_CONTENT = {
     "readings": "readings, in any of the encodings; key: asset",
     "scores": "Arrow IPC streams, a record batch each, on their input's partition number",
-    "anomalies": "incident events: CloudEvents 1.0, JSON, binary content mode; key: asset",
+    "anomalies": "what happens to alarms, sensors and groups: CloudEvents 1.0, JSON, binary content mode; key: asset",
     "deadletter": "what could not be decoded: original bytes, key and headers, and why",
-    "commands": "what people decide (reserved; nothing reads it yet)",
-    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]",
+    "commands": "what people decide: JSON; key: asset. One partition, kept for ever: the audit trail",
+    "state": "alarm state and recorded closes, compacted; key: JSON array [input topic, asset, detector]; on "
+    'partition 0 also what `tocsin notify` keeps; key: ["tocsin.notify", group, part]',
 }
 
 
@@ -94,7 +113,8 @@ def settings() -> str:
     ]
     for title, struct in TABLES.items():
         text = (struct.__doc__ or "").splitlines()[0]
-        rows = [[f"`{f.name}`", *described(f)] for f in msgspec.structs.fields(struct)]
+        fields = [f for f in msgspec.structs.fields(struct) if struct is not Notify or f.name not in TABLES_WITHIN]
+        rows = [[f"`{f.name}`", *described(f)] for f in fields]
         parts.append(f"### `{title}`\n\n{text}\n\n{table(['setting', 'meaning', 'default'], rows)}")
     return "\n".join(parts)
 
@@ -120,7 +140,9 @@ def topics() -> str:
 
 
 def page() -> str:
-    metrics = [[f"`{name}`", kind, labels, text] for name, kind, labels, text in metric_table()]
+    known = [*metric_table(), *metric_table(NotifyMetrics())]
+    metrics = [[f"`{name}`", kind, labels, text] for name, kind, labels, text in known]
+    events = EVENTS | NOTIFY_EVENTS
     return "\n".join(
         [
             "# Reference\n",
@@ -131,15 +153,24 @@ def page() -> str:
             settings(),
             "## Topics\n",
             topics(),
+            "[schemas/](schemas/) has a JSON Schema for each kind of message.\n",
             "## Metrics\n",
             table(["metric", "kind", "labels", "meaning"], metrics),
             "## Log events\n",
-            table(["event", "meaning"], [[f"`{name}`", text] for name, text in EVENTS.items()]),
+            table(["event", "meaning"], [[f"`{name}`", text] for name, text in events.items()]),
             "## Reasons of dead letters\n",
             table(["reason", "meaning"], [[f"`{name}`", text] for name, text in REASONS.items()]),
         ]
     )
 
 
+def schema_files() -> dict[Path, str]:
+    """The schemas as files."""
+    return {SCHEMAS / f"{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas().items()}
+
+
 if __name__ == "__main__":
+    SCHEMAS.mkdir(exist_ok=True)
+    for file, text in schema_files().items():
+        file.write_text(text, encoding="utf-8")
     FILE.write_text(page(), encoding="utf-8")

@@ -15,6 +15,11 @@ def test_reference_page_is_what_the_code_says():
     assert reference.FILE.read_text(encoding="utf-8") == reference.page(), "run: python -m tests.reference"
 
 
+def test_schema_files_are_what_the_code_says():
+    expected = reference.schema_files()
+    assert {file: file.read_text(encoding="utf-8") for file in reference.SCHEMAS.glob("*.json")} == expected
+
+
 def test_every_setting_metric_and_reason_has_a_meaning():
     rows = [line for line in reference.page().splitlines() if line.startswith("| `")]
     assert len(rows) > 80

@@ -18,7 +18,7 @@ from monitor.modelfile import (
     ModelMetadata,
     Training,
 )
-from training import checks, data, export, report, splits, trim
+from training import checks, data, export, report, sensors, splits, trim
 from training.arguments import FitArgs, check
 from training.auto import auto
 from training.learning import STRIDE, WINDOW, Progress, by_family, silent
@@ -82,7 +82,7 @@ def fit(args: FitArgs, progress: Progress = silent) -> Fitted:
         name=args.name,
         version=UNWRITTEN,
         family=learned.family,
-        channels=learned.channels,
+        channels=sensors.with_usual(learned.channels, fitting, period_ms, learned.window),
         window=learned.window,
         stride=learned.stride,
         period_ms=period_ms,

@@ -12,7 +12,7 @@ from monitor.config import Config, Detector, Input
 from monitor.errors import InvalidModel
 from monitor.grid import Grid
 from monitor.modelfile import ModelMetadata
-from monitor.pipeline import Output
+from monitor.output import Output
 from monitor.recording import Recording
 from monitor.scoring import Model
 from training.measures.events import Incidents

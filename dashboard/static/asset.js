@@ -2,17 +2,16 @@
 
 const { search } = new URL(import.meta.url);
 const { live } = await import(`./live.js${search}`);
-const { StateBadge, StatusLine, clock, duration, el, emptyText, palette, say, short, times } = await import(
-  `./dom.js${search}`
-);
+const { StatusLine, el, emptyText, palette, say } = await import(`./dom.js${search}`);
 const { Columns } = await import(`./columns.js${search}`);
 const { scoreColumns } = await import(`./charts.js${search}`);
 const { Channels } = await import(`./channels.js${search}`);
 const { Panel, SCORE } = await import(`./panel.js${search}`);
 const { Contributions, IncidentList } = await import(`./incidents.js${search}`);
 const { AlarmPanel, SensorPanel } = await import(`./alarm.js${search}`);
+const { Head } = await import(`./head.js${search}`);
 const { Ranges } = await import(`./ranges.js${search}`);
-const { askPast } = await import(`./past.js${search}`);
+const { askPast, pastEnds } = await import(`./past.js${search}`);
 
 const LONGEST_PAST_S = 86_400 * 7; // that one question for the past may span
 
@@ -35,10 +34,6 @@ class Asset {
   }
 
   #build(root) {
-    this.picker = picker("picker", "Asset", (asset) => this.trigger("open", asset));
-    this.detectors = picker("detectors", "Detector", (detector) => this.trigger("detector", detector));
-    this.badge = new StateBadge();
-    this.facts = el("p", "facts");
     this.ranges = new Ranges({
       follow: () => this.#live(),
       live: () => this.#live(),
@@ -46,15 +41,7 @@ class Asset {
       earlier: () => this.#step(-1),
       later: () => this.#step(1),
     });
-    this.head = el(
-      "header",
-      "summary",
-      el("h1", "", this.picker),
-      this.badge.node,
-      this.detectors,
-      this.facts,
-      this.ranges.node,
-    );
+    this.head = new Head((name, value) => this.trigger(name, value), this.ranges.node);
     this.told = el("p", "told");
     this.told.setAttribute("role", "status");
     this.score = new Panel(this, SCORE);
@@ -71,7 +58,7 @@ class Asset {
     this.body = el("div", "body", charts, aside);
     this.empty = el("p", "empty");
     this.status = new StatusLine();
-    this.host = el("main", "tocsin asset", this.head, this.body, this.empty, this.status.node);
+    this.host = el("main", "tocsin asset", this.head.node, this.body, this.empty, this.status.node);
     root.append(this.host);
   }
 
@@ -158,43 +145,16 @@ class Asset {
   }
 
   #describe(data, isEmpty) {
-    this.#list(this.picker, data.assets, data.asset);
-    this.#list(this.detectors, data.detectors, data.detector);
-    this.detectors.hidden = data.detectors.length < 2;
+    this.head.show(data, isEmpty);
     this.empty.hidden = !isEmpty;
     this.body.hidden = isEmpty;
-    this.head.hidden = !data.asset;
-    this.ranges.node.hidden = this.facts.hidden = this.badge.node.hidden = isEmpty;
+    this.ranges.node.hidden = isEmpty;
     say(this.empty, emptyText(data.status));
     this.status.set(data.status);
     this.status.node.hidden = isEmpty && Boolean(data.status.waiting_for);
-    if (isEmpty) return;
-    this.badge.set(data.state, data.word, data.priority);
-    if ((this.host.dataset.priority ?? "") !== (data.priority ?? "")) {
-      this.host.dataset.priority = data.priority ?? "";
-      this.look = palette(this.host);
-    }
-    const age_s = Math.max((data.status.newest_s ?? data.newest) - data.newest, 0);
-    const age = data.stale
-      ? `STALE, ${duration(age_s)} old`
-      : age_s < 1
-        ? "up to date"
-        : `${duration(age_s)} behind the plant`;
-    const until = data.until ? ` until ${clock(data.until, Date.now() / 1000)} UTC` : "";
-    const hidden = data.hidden && (data.hidden !== data.word || until) ? ` · ${data.hidden}${until}` : "";
-    say(
-      this.facts,
-      `${times(data.ratio)} limit · p ${short(data.p)} · ${age}${hidden} · ${data.detector}, model ${data.model_version}`,
-    );
-  }
-
-  /** The names to choose from, and which is on the screen. */
-  #list(select, names, chosen) {
-    if (names !== select.listed) {
-      select.listed = names;
-      select.replaceChildren(...names.map((name) => option(name)));
-    }
-    if (select.value !== chosen) select.value = chosen;
+    if (isEmpty || (this.host.dataset.priority ?? null) === (data.priority ?? "")) return;
+    this.host.dataset.priority = data.priority ?? "";
+    this.look = palette(this.host);
   }
 
   #openIncident() {
@@ -314,25 +274,6 @@ class Asset {
     this.score.show(scoreColumns(this.shown), this.range);
     this.channels.draw(this.shown, this.range);
   }
-}
-
-function pastEnds(begins) {
-  return begins === null
-    ? "Nothing older is kept of this asset."
-    : `Nothing is kept of this asset there; the record begins at ${new Date(begins * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC.`;
-}
-
-function picker(className, label, chosen) {
-  const select = el("select", className);
-  select.setAttribute("aria-label", label);
-  select.addEventListener("change", () => chosen(select.value));
-  return select;
-}
-
-function option(name) {
-  const node = el("option", "", name);
-  node.value = name;
-  return node;
 }
 
 export default live((root) => new Asset(root));

@@ -66,7 +66,8 @@ export class StateBadge {
     [this.state, this.text] = [state, text];
     this.node.dataset.state = state;
     this.node.dataset.priority = priority ?? "";
-    this.node.replaceChildren(shape(state), text);
+    this.node.replaceChildren(shape(state), el("span", "", text));
+    this.node.title = text;
   }
 }
 

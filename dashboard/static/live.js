@@ -6,6 +6,7 @@ const { mounted, Sequence } = await import(`./mount.js${search}`);
 const PROTOCOL = "tocsin.v1";
 const SILENT_MS = 6000; // the server speaks every second: so long a silence is a connection that is gone
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
+const BLINK_MS = 500;
 const RENEW_SHARE = 0.5; // of a ticket's time, after which the page is asked for another
 
 /**
@@ -37,7 +38,7 @@ class Live {
     view.ticket = () => this.ticket;
     view.again = () => this.#say({ again: true });
     this.sequence = new Sequence();
-    this.#timer = setInterval(() => this.#look(), 500);
+    this.#timer = setInterval(() => this.#look(), BLINK_MS);
     this.#wake = () => this.#look(true);
     window.addEventListener("online", this.#wake);
     document.addEventListener("visibilitychange", this.#wake);
@@ -114,6 +115,7 @@ class Live {
   /** Twice a second: is the connection silent, is the ticket half over? After a sleep both are at once. */
   #look(woken = false) {
     const now = Date.now();
+    this.view.host.dataset.blink = Math.floor(now / BLINK_MS) % 2 ? "off" : "on";
     if (now > this.renewAt) {
       this.renewAt = now + 5000;
       this.#renew();

@@ -14,3 +14,10 @@ export async function askPast(view, { asset, detector }, [from, to]) {
   if (columns) found.append(columns, Infinity);
   return { ...rest, columns: found };
 }
+
+/** What to say where there is nothing in a range of the past. */
+export function pastEnds(begins) {
+  if (begins === null) return "Nothing older is kept of this asset.";
+  const time = new Date(begins * 1000).toISOString().slice(0, 19).replace("T", " ");
+  return `Nothing is kept of this asset there; the record begins at ${time} UTC.`;
+}

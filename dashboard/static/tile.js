@@ -52,15 +52,16 @@ export class FleetTile {
 
   /** Take what changed; true where that may matter to a filter. */
   update({ spark, ...change }) {
+    const { values } = this;
     if (spark) {
-      this.values = this.values.concat(spark).slice(-SPARK_POINTS);
+      for (const value of spark) values.push(value);
+      if (values.length > SPARK_POINTS) values.splice(0, values.length - SPARK_POINTS);
       this.isSparkOld = true;
     }
-    const matters = ["asset", "state", "site", "faulty"].some((name) => name in change);
-    Object.assign(this.data, change);
+    for (const name in change) this.data[name] = change[name];
     this.isOld = true;
     this.isSparkOld ||= "priority" in change;
-    return matters;
+    return "asset" in change || "state" in change || "site" in change || "faulty" in change;
   }
 
   forget() {

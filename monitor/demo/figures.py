@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from monitor.cluster import client_settings
 from monitor.config import Config
-from monitor.events import IncidentEvent, decode_event, to_ns
+from monitor.events import IncidentEvent, decode_message, to_ns
 from monitor.recording import Recording, labelled_intervals
 from monitor.wire import decode_scores
 
@@ -90,7 +90,8 @@ def figures(config: Config, recording: Recording, until_ns: int, arrivals: Arriv
     for record in read_topic(config, topics.scores):
         table = decode_scores(record.value)
         scored |= set(zip(table["asset"].to_pylist(), table["window_end"].cast("int64").to_pylist(), strict=True))
-    events = [decode_event(record.value) for record in read_topic(config, topics.anomalies)]
+    told = [decode_message(record.headers, record.value) for record in read_topic(config, topics.anomalies)]
+    events = [event for event in told if isinstance(event, IncidentEvent)]
     labelled = [each for each in labelled_intervals(recording) if each[1] <= until_ns]
     incidents = _spans(events, until_ns)
     detected = sum(any(_overlap(span, anomaly) for span in incidents) for anomaly in labelled)
@@ -111,7 +112,8 @@ def figures(config: Config, recording: Recording, until_ns: int, arrivals: Arriv
 
 def _spans(events: list[IncidentEvent], until_ns: int) -> list[tuple[str, int, int]]:
     """(asset, start, end) of every incident; one that is still open lasts until the end of the replay."""
-    last = {event.incident_id: event for event in sorted(events, key=lambda event: event.seq)}
+    told = [event for event in events if event.incident_id == event.occurrence_id]  # others are about no incident
+    last = {event.incident_id: event for event in sorted(told, key=lambda event: event.seq)}
     return [(e.asset, to_ns(e.start), to_ns(e.end) if e.end else until_ns) for e in last.values()]
 
 

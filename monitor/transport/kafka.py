@@ -37,6 +37,7 @@ from monitor.transport.kafka_commits import done_within
 from monitor.transport.kafka_delivery import RETRY_BACKOFF_MS, AtLeastOnce, Delivery, ExactlyOnce, say
 from monitor.transport.kafka_group import finish_rejoining, keep_answers, membership, patience, settled
 from monitor.transport.kafka_state import StateReader
+from monitor.transport.kafka_whole import WHOLE, WholeAssignor
 from monitor.transport.member import (
     ASK_WITHIN_S,
     METADATA_MS,
@@ -55,6 +56,7 @@ ASSIGNORS = {
     "roundrobin": RoundRobinPartitionAssignor,
     "sticky": StickyPartitionAssignor,
     "cooperative-sticky": CooperativeStickyAssignor,
+    WHOLE: WholeAssignor,
 }
 PARTITION_BYTES = 4 * 1024 * 1024  # fetched of a partition at once: with less, large messages are slower
 ASK_MOST = 5000  # messages asked of the client at a time: each question wakes its thread

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from monitor.events import decode_event, to_ns
+from monitor.events import GroupEvent, decode_message, to_ns
 from tests.bench.measure import finish, read_job, tell
 from tests.kafka_cluster import unique
 
@@ -32,7 +32,8 @@ def read(job: dict[str, Any]) -> dict[str, Any]:
             message = consumer.poll(0.05)
             now = time.time()
             if message is not None and message.error() is None:
-                event = decode_event(message.value())
+                event = decode_message(message.headers() or [], message.value())
+                assert not isinstance(event, GroupEvent)
                 arrived.append((event.asset, to_ns(event.detected), now))
             elif until is None and selector.select(0):
                 until = time.monotonic() + read_job()["settle_s"]

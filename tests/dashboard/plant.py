@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from onnx import TensorProto, helper
 
+from monitor.commands import Command, encode_command
 from monitor.events import (
     Contribution,
     Event,
@@ -207,6 +208,11 @@ class Publisher:
         """Publish an event and wait until it is there."""
         key = (event.origin.asset if isinstance(event, GroupEvent) else event.asset).encode()
         self.producer.send(self.topics.anomalies, encode_event(event), key=key, headers=event_headers(event))
+        self.producer.flush()
+
+    def send_command(self, command: Command) -> None:
+        """Publish a command and wait until it is there."""
+        self.producer.send(self.topics.commands, encode_command(command), key=command.asset.encode())
         self.producer.flush()
 
     def send_broken(self) -> None:

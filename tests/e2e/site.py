@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from monitor.admin import create_topics
+from monitor.commands import Command, encode_command
 from monitor.config import Config, load
 from monitor.datafiles import write_recording
 from monitor.encode import encode, partition_of
-from monitor.events import IncidentEvent, decode_event
+from monitor.events import IncidentEvent, decode_event, decode_message
 from monitor.recording import Recording
 from monitor.replay import replay, replay_producer
 from monitor.wire import decode_scores
@@ -99,11 +100,11 @@ def readings(seconds: int = 300, pumps: int = 5, first_s: int = 0, seed: int = 7
 
 
 class DaemonProcess:
-    """`tocsin run` as a process of its own, with its log."""
+    """`tocsin run`, or another command that runs for long, as a process of its own, with its log."""
 
-    def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, config: Path, log: Path, environment: dict[str, str], name: str = "run") -> None:
         self._log = log
-        command = [sys.executable, "-m", "monitor.cli", "run", "--config", str(config)]
+        command = [sys.executable, "-m", "monitor.cli", name, "--config", str(config)]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | environment
@@ -322,7 +323,14 @@ class Site:
 
     def incident_events(self) -> list[IncidentEvent]:
         """Incident events, as often as they were published."""
-        return [decode_event(record.value) for record in self.records(self.config.topics.anomalies)]
+        told = [decode_message(record.headers, record.value) for record in self.records(self.config.topics.anomalies)]
+        return [event for event in told if isinstance(event, IncidentEvent)]
+
+    def post(self, command: Command) -> None:
+        """Put a person's command on its topic."""
+        producer = KafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
+        producer.send(self.config.topics.commands, encode_command(command), command.asset.encode()).get(timeout=30)
+        producer.close()
 
     def committed(self) -> dict[int, tuple[int, str]]:
         """Committed offset and metadata of each partition that has one."""

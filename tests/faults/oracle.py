@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import Message
 
-from monitor.events import IncidentEvent, decode_event, headers_dict
+from monitor.events import GroupEvent, IncidentEvent, SensorEvent, decode_message, headers_dict
 from monitor.state import decode_entry, decode_key
 from monitor.topics import Topics
 from monitor.wire import decode_scores
@@ -48,7 +48,9 @@ def collect(topics: Topics, records: Iterable[Message], into: Outputs) -> None:
         if record.topic() == topics.scores:
             into.scores += _score_rows(record)
         elif record.topic() == topics.anomalies:
-            into.events.append(decode_event(record.value()))
+            event = decode_message(record.headers() or [], record.value())
+            assert not isinstance(event, GroupEvent)
+            into.events.append(event)
         elif record.topic() == topics.deadletter:
             told = headers_dict(record.headers() or [])
             place = int(told["tocsin-partition"]), int(told["tocsin-offset"])
@@ -99,8 +101,14 @@ def _judge_scores(expected: pa.Table, found: pa.Table, verdict: Verdict) -> None
     )
 
 
-def _events(events: Iterable[IncidentEvent]) -> list[tuple[Hashable, Any]]:
-    return [(each.event_id, (each.transition, str(each.start), str(each.end), each.peak)) for each in events]
+def _events(events: Iterable[IncidentEvent | SensorEvent]) -> list[tuple[Hashable, Any]]:
+    return [(each.event_id, _facts(each)) for each in events]
+
+
+def _facts(event: IncidentEvent | SensorEvent) -> Any:
+    if isinstance(event, SensorEvent):
+        return event.verdict, event.previous, str(event.since), str(event.detected)
+    return event.transition, event.state, event.alarm_seq, str(event.start), str(event.end), event.peak
 
 
 def _judge(

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from monitor.assembly import Assembly, assemble, load_models
 from monitor.columns import Messages
 from monitor.config import Config
-from monitor.events import IncidentEvent
-from monitor.pipeline import Output
+from monitor.events import IncidentEvent, SensorEvent
+from monitor.output import Output
 from monitor.publish import Publisher
 from monitor.revisions import limited
 from monitor.state import Position, StateEntry, StateKey
@@ -38,7 +38,7 @@ class Outputs:
     """What is on the topics, or must be: every score, incident event and dead letter, and the last states."""
 
     scores: list[pa.RecordBatch] = field(default_factory=list)
-    events: list[IncidentEvent] = field(default_factory=list)
+    events: list[IncidentEvent | SensorEvent] = field(default_factory=list)
     dead: list[tuple[Identity, int]] = field(default_factory=list)  # with the checksum of the message
     state: dict[tuple[int, StateKey], Any] = field(default_factory=dict)  # by partition and key
 
@@ -97,6 +97,7 @@ class Reference:
     def _keep(self, output: Output) -> None:
         self.outputs.scores += [score_rows(partition, scores) for (_, partition), scores in output.scores]
         self.outputs.events += self._publisher.events(output.transitions)
+        self.outputs.events += self._publisher.sensor_events(output.sensor_events)
         for (_, partition), key, entry in output.state:
             self._state[partition][key] = entry
             self.outputs.state[partition, key] = shown(entry)

@@ -77,7 +77,7 @@ def retold(found: Outputs) -> None:
 def test_outputs_have_scores_events_dead_letters_and_states(config: Config) -> None:
     found = outputs(config)
     assert len(found.score_table()) > 20
-    assert [event.transition for event in found.events] == ["raised", "cleared"]
+    assert [event.transition for event in found.events] == ["raised", "escalated", "cleared"]
     assert [identity[2:] for identity, _ in found.dead] == [(60, "not_json")]
     assert len(found.state) == 1
 

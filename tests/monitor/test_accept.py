@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from monitor.alarms import AlarmState, Policy, step
 from monitor.calibration import Limits
+from monitor.decisions import accept_as_normal
 from monitor.incidents import Window
 from monitor.level import MARGIN, REMEMBERED, observe, quiet_from
 from monitor.lifecycle import accept
@@ -121,10 +122,10 @@ def test_it_holds_in_the_pipeline_and_survives_a_restart(model):
     made = started(assembly(**model))
     readings = loud(0, 20, 0.1) + loud(20, 60, 3.0)
     first, _ = feed(made, readings)
-    decided = made.pipeline.accept(WHERE, "pump-1", (T0 + 60) * 10**9)
+    decided = accept_as_normal(made.pipeline, WHERE, "pump-1", (T0 + 60) * 10**9)
     assert [told.transition.reason for told in decided.transitions] == ["accepted"]
-    assert made.pipeline.accept(WHERE, "pump-1", (T0 + 60) * 10**9).transitions == []
-    assert made.pipeline.accept(WHERE, "pump-2", (T0 + 60) * 10**9).transitions == []
+    assert accept_as_normal(made.pipeline, WHERE, "pump-1", (T0 + 60) * 10**9).transitions == []
+    assert accept_as_normal(made.pipeline, WHERE, "pump-2", (T0 + 60) * 10**9).transitions == []
     state = {key: entry for output in (first, decided) for _, key, entry in output.state}
     [(_, _, entry)], position = decided.state, decided.positions[WHERE]
     limit = entry.alarm.accepted
@@ -143,6 +144,6 @@ def test_an_alarm_restored_of_an_asset_not_yet_seen_can_be_accepted():
     first, _ = feed(started(assembly()), loud(0, 20, 0.1) + loud(20, 60, 3.0))
     state = {key: entry for _, key, entry in first.state}
     made = started(assembly(), Position(60, 60), list(state.items()))
-    decided = made.pipeline.accept(WHERE, "pump-1", (T0 + 60) * 10**9, "d")
+    decided = accept_as_normal(made.pipeline, WHERE, "pump-1", (T0 + 60) * 10**9, "d")
     assert [told.transition.reason for told in decided.transitions] == ["accepted"]
-    assert made.pipeline.accept(WHERE, "pump-1", 0, "other").transitions == []
+    assert accept_as_normal(made.pipeline, WHERE, "pump-1", 0, "other").transitions == []

@@ -10,7 +10,8 @@ from monitor.assembly import assemble, asset_facts, load_models, matcher, watch
 from monitor.columns import Messages
 from monitor.config import Config, parse
 from monitor.errors import InvalidConfiguration, InvalidModel
-from monitor.pipeline import Counts, score_windows
+from monitor.output import Counts
+from monitor.pipeline import score_windows
 from monitor.scoring import Model
 from monitor.serving import Serving
 from monitor.state import Close, Position, StateEntry, StateKey

@@ -10,11 +10,11 @@ from monitor.assembly import assemble
 from monitor.config import parse
 from monitor.daemon import REST_AFTER, Clock, Daemon
 from monitor.errors import RetriableError
-from monitor.events import decode_event
+from monitor.events import IncidentEvent, decode_message
 from monitor.takeover import LOOK_EVERY_S, LOOK_SOON_S
 from monitor.telemetry import RECOVERIES, Metrics, configure_logging
 from monitor.transport import Outgoing
-from monitor.transport.memory import MemoryBroker, MemoryTransport
+from monitor.transport.memory import MemoryBroker, MemoryCommandLog, MemoryTransport
 from monitor.wire import decode_scores
 from tests import models
 
@@ -22,7 +22,9 @@ T0 = 1_767_225_600  # 2026-01-01T00:00:00Z, s
 IDLE_LIMIT_S = 30.0
 
 
-TOPICS = ("tocsin.readings", "tocsin.scores", "tocsin.anomalies", "tocsin.deadletter", "tocsin.state")
+TOPICS = (
+    "tocsin.readings", "tocsin.scores", "tocsin.anomalies", "tocsin.deadletter", "tocsin.commands", "tocsin.state",
+)  # fmt: skip
 
 
 class Doubtful(MemoryTransport):
@@ -62,7 +64,8 @@ class Plant:
         clock = Clock(lambda: T0 + self.seconds + self.stepped_s, lambda: self.seconds)
         log = configure_logging("error")
         made = assemble(config, {"d": models.model()})
-        self.daemon = Daemon(config, made, self.transport, log, Metrics(), clock, rest=rest)
+        commands = MemoryCommandLog(self.broker, "tocsin.commands")
+        self.daemon = Daemon(config, made, self.transport, log, Metrics(), clock, rest=rest, commands=commands)
         self.daemon.turn()
 
     def restart(self):
@@ -93,14 +96,15 @@ class Plant:
 
     def events(self):
         """Incident events, in the order of telling."""
-        return [decode_event(record.value) for record in self.broker.read("tocsin.anomalies")]
+        told = [decode_message(record.headers, record.value) for record in self.broker.read("tocsin.anomalies")]
+        return [event for event in told if isinstance(event, IncidentEvent)]
 
     def dead(self):
         """Dead letters as readings."""
         return [json.loads(record.value) for record in self.broker.read("tocsin.deadletter")]
 
-    def metric(self, name):
-        return self.daemon.metrics.registry.get_sample_value(name)
+    def metric(self, name, **labels):
+        return self.daemon.metrics.registry.get_sample_value(name, labels)
 
 
 def test_silent_partition_is_closed_by_the_clock_while_another_is_busy():

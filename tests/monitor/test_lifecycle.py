@@ -74,7 +74,8 @@ def cells():
 def command(action, **changes):
     asked = {
         "command_id": "c1", "action": action, "asset": "pump-1", "user": "bea", "role": "engineer",
-        "reason": "because",        "at": to_datetime(NOW), "until": to_datetime(NOW + HOUR) if action == "shelve" else None,
+        "reason": "because",
+        "at": to_datetime(NOW), "until": to_datetime(NOW + HOUR) if action == "shelve" else None,
     }  # fmt: skip
     return Command(**(asked | changes))
 
@@ -165,7 +166,7 @@ def test_an_alarm_that_rings_again_before_it_was_acknowledged_is_a_new_incident(
         ({"until": None}, "takes a time"),
         ({"until": to_datetime(NOW + HOUR).replace(tzinfo=None)}, "no zone"),
         ({"reason": " "}, "takes a reason"),
-        ({"role": "viewer"}, "a viewer may not"),
+        ({"role": "viewer"}, "the role viewer may not"),
         ({"incident_id": "another"}, "is over"),
     ],
 )

@@ -12,7 +12,7 @@ from monitor.columns import REASONS, DeadLetter, Messages
 from monitor.config import parse
 from monitor.events import Contribution, decode_event, headers_dict
 from monitor.incidents import Incident, Window
-from monitor.pipeline import Output, Told
+from monitor.output import Output, Told
 from monitor.publish import Publisher
 from monitor.state import StateEntry, StateKey, decode_entry, decode_key
 from monitor.wire import Scores, decode_scores

@@ -152,6 +152,22 @@ def test_a_dead_sensor_reads_zero_and_the_machine_goes_on() -> None:
     assert values[540:].all()
 
 
+def test_a_silent_sensor_sends_nothing_and_an_intermittent_one_little() -> None:
+    silent, _ = of_asset(whole(with_fault("silent_sensor", "flow")), 1)
+    assert np.isnan(silent[180:540, 0]).all()
+    assert not np.isnan(silent[:180]).any()
+    assert not np.isnan(silent[540:]).any()
+    lossy, _ = of_asset(whole(with_fault("intermittent_sensor", "flow"), 100), 1)
+    assert np.isnan(lossy[180:540, 0]).mean() == pytest.approx(0.8, abs=0.02)
+    assert not np.isnan(lossy[:, 1:]).any()
+
+
+def test_a_saturated_sensor_reads_more_than_a_healthy_pump_ever_shows() -> None:
+    values, clean = of_asset(whole(with_fault("saturated_sensor", *CHANNEL_NAMES)), 1)
+    assert (values[180:540] == values[180]).all()
+    assert (values[180] > 1.2 * clean.max(axis=0)).all()
+
+
 def test_a_drifting_sensor_leaves_the_truth_slowly_and_comes_back_when_repaired() -> None:
     values, clean = of_asset(whole(with_fault("drifting_sensor", "motor_temperature")), 1)
     error = (values - clean)[:, CHANNEL_NAMES.index("motor_temperature")]
@@ -198,7 +214,7 @@ def test_no_fault_in_the_healthy_time_and_never_two_at_once(
 
 
 def test_every_kind_of_fault_comes_up() -> None:
-    plant = Plant(assets=6, duration_s=86_400, fault_every_s=5000)
+    plant = Plant(assets=9, duration_s=86_400, fault_every_s=5000, fault_kinds=FAULT_KINDS)
     assert {fault.kind for fault in fault_schedule(plant)} == set(FAULT_KINDS)
 
 
