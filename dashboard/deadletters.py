@@ -18,7 +18,7 @@ FETCH_BYTES = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What a dead letter's headers say; `at_s` is when the daemon wrote it."""
+    """What a dead letter's headers say; `at_s` is when the daemon wrote it, at `offset` of its own partition."""
 
     at_s: float
     reason: str
@@ -27,6 +27,7 @@ class Letter:
     key: str
     size: int
     truncated: str = ""
+    offset: int = 0
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class DeadLetters:
 
 def newest(letters: Iterable[Letter], most: int) -> tuple[Letter, ...]:
     """The newest letters, newest first."""
-    return tuple(sorted(letters, key=lambda each: each.at_s, reverse=True)[:most])
+    return tuple(sorted(letters, key=lambda each: (each.at_s, each.offset), reverse=True)[:most])
 
 
 def letter(record: Any) -> Letter:
@@ -98,6 +99,7 @@ def letter(record: Any) -> Letter:
         key=(record.key or b"").decode("utf-8", "replace")[:100],
         size=len(record.value or b""),
         truncated=told.get("tocsin-truncated", ""),
+        offset=record.offset,
     )
 
 
