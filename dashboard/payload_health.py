@@ -55,6 +55,7 @@ def daemon(before: Reading | None, now: Reading) -> dict[str, Any]:
         "partitions": number(total(now, "tocsin_assigned_partitions")),
         "late": number(total(now, "tocsin_late_readings_total")),
         "not_scored": number(total(now, "tocsin_windows_not_scored_total")),
+        "commands": {outcome: int(n) for outcome, n in by_label(now, "tocsin_commands_total", "outcome").items()},
         "dead": {reason: int(n) for reason, n in sorted(dead.items(), key=lambda item: -item[1])},
         "faults": {
             word: int(count)

@@ -112,6 +112,7 @@ class Alarms {
 
   #open(section) {
     this.section = section;
+    this.filters.forgetState();
     this.rows.clearSelection();
     this.#draw();
   }

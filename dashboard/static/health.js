@@ -77,6 +77,7 @@ class Health {
     }
     const seconds = (s) => (s === null ? "–" : s < 1 ? `${Math.round(s * 1000)} ms` : duration(s));
     const dead = Object.entries(daemon.dead).map(([reason, n]) => `${n} ${reason}`);
+    const commands = Object.entries(daemon.commands).map(([outcome, n]) => `${n} ${outcome}`);
     const faults = Object.entries(daemon.faults).map(([word, n]) => `${n} ${word}`);
     const facts = [
       ["Lag", `${short(daemon.lag)} messages, newest ${seconds(daemon.lag_s)} old`],
@@ -87,6 +88,7 @@ class Health {
       ["Watches", `${short(daemon.assets)} assets on ${short(daemon.partitions)} partitions`],
       ["Late readings", short(daemon.late)],
       ["Windows not scored", short(daemon.not_scored)],
+      ["Commands", commands.join(", ") || "none"],
       ["Dead letters", dead.join(", ") || "none"],
       ["Faults", faults.join(", ") || "none"],
     ];

@@ -105,6 +105,11 @@ export class Filters {
     this.node.setAttribute("role", "search");
   }
 
+  /** Each list has states of its own. */
+  forgetState() {
+    this.selects.state.value = "";
+  }
+
   offer(rows) {
     for (const [name, { word, of }] of Object.entries(FILTERS)) {
       const select = this.selects[name];

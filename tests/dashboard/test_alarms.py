@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ from msgspec.structs import replace
 from dashboard.audit import audit_csv, audit_rows, harmless
 from dashboard.book import Book
 from dashboard.facts import AlarmStream, facts_of
-from dashboard.payload_alarms import WORDS, Facts, alarm_sections, first_first, permissions
-from monitor.events import ANNUNCIATED, Contribution
+from dashboard.payload_alarms import SENSOR_WORDS, WORDS, Facts, alarm_sections, first_first, permissions
+from monitor.events import ANNUNCIATED, Contribution, State, Verdict
 from tests.dashboard.control_room import WALL, alarm, answer, at, command, group, sensor
 
 NOW_S = WALL.timestamp() + 60
@@ -258,3 +259,8 @@ def test_a_viewer_may_do_nothing_and_only_an_engineer_takes_out_of_service() -> 
     assert "take_out_of_service" not in permissions("operator")
     assert permissions("engineer")["accept"] == {"reason": True}
     assert permissions("operator")["acknowledge"] == {"reason": False}
+
+
+def test_every_state_and_every_verdict_has_a_word() -> None:
+    assert set(get_args(State)) == set(WORDS)
+    assert set(get_args(Verdict)) == set(SENSOR_WORDS)

@@ -28,9 +28,11 @@ def test_rates_and_lag_are_those_of_a_daemons_own_metrics() -> None:
     metrics.lag.labels("1").set(5)
     metrics.lag_s.labels("0").set(0.4)
     metrics.dead.labels("not_json").inc(3)
+    metrics.commands.labels("obeyed").inc(2)
     shown = daemon(before, reading(metrics, 15.0))
     assert (shown["windows_per_s"], shown["lag"], shown["lag_s"]) == (10.0, 12.0, 0.4)
     assert shown["dead"] == {"not_json": 3}
+    assert shown["commands"] == {"obeyed": 2}
     assert shown["faults"] == {}
 
 
