@@ -89,9 +89,11 @@ class Live {
     document.documentElement.classList.remove(LOST);
     const payload = JSON.parse(text);
     const kind = this.sequence.accept(payload, () => this.#say({ again: true }));
-    if (kind === null) return;
-    this.view.connection(null);
-    this.view.show(payload, kind === "whole");
+    if (kind !== null) {
+      this.view.connection(null);
+      this.view.show(payload, kind === "whole");
+    }
+    this.#say({ drawn: payload.seq });
   }
 
   #say(what) {
