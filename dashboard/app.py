@@ -24,6 +24,7 @@ STYLE = """
 <style>
   .stMainBlockContainer { padding: 4.1rem clamp(0.75rem, 2vw, 2.5rem) 1rem; max-width: none; }
   [data-testid="stStatusWidget"] { display: none; }
+  .tocsin-lost [data-testid="stDialog"] { display: none; }
   .stApp [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>
 """

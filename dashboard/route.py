@@ -33,10 +33,11 @@ TRY_AGAIN = 1013
 
 
 class Said(Struct, frozen=True):
-    """What a view may say: a renewed ticket, or that it wants the whole picture again."""
+    """What a view may say: a renewed ticket, that it wants the whole picture again, or which one it has drawn."""
 
     ticket: str = ""
     again: bool = False
+    drawn: int = 0
 
 
 @dataclass(slots=True)
@@ -119,6 +120,8 @@ class Viewer:
     running: Running
     ticket: Ticket
     again: bool = False
+    drawn: int = 0
+    said: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Serve until the view leaves or its ticket is over."""
@@ -131,10 +134,17 @@ class Viewer:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send(self) -> None:
-        """Send what comes next as soon as the last message has left: a slow view skips, and nothing waits for it."""
-        seen = 0
+        """Send what comes next once the view has drawn what it was sent: a slow one skips, and nothing waits for it.
+
+        A message that has left is not yet there: sockets hold megabytes, and would be full of the past.
+        """
+        seen = before = 0
         try:
             while True:
+                while self.drawn < before:
+                    self.said.clear()
+                    await self.said.wait()
+                before = seen  # one more may be on its way
                 seen, message = await self.live.hub.next(self.running, seen)
                 if self.again:  # in the place of the change, since a view passes over what it has already
                     self.again = False
@@ -152,6 +162,8 @@ class Viewer:
                 if said.ticket:
                     self._renew(said.ticket)
                 self.again = self.again or said.again
+                self.drawn = max(self.drawn, said.drawn)
+                self.said.set()
         except (WebSocketDisconnect, RuntimeError, KeyError):
             return
         except (msgspec.DecodeError, NoTicket) as error:

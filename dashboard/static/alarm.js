@@ -15,7 +15,7 @@ export class AlarmPanel {
     this.notice = el("p", "notice");
     this.notice.setAttribute("role", "alert");
     this.list = el("ol", "decisions");
-    this.node = el("section", "panel");
+    this.node = el("section", "panel urgent");
   }
 
   /** `may` are the actions that this person may take; the button is in the page only where it may be pressed. */
@@ -46,7 +46,7 @@ function row({ what, user, at, answer, why }) {
 export class SensorPanel {
   constructor() {
     this.list = el("ol", "faults");
-    this.node = el("section", "panel", el("h2", "", "Sensor faults"), this.list);
+    this.node = el("section", "panel urgent", el("h2", "", "Sensor faults"), this.list);
     this.node.dataset.state = "sensor";
   }
 

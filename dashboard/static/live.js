@@ -3,6 +3,7 @@
 const { search } = new URL(import.meta.url);
 const { mounted, Sequence } = await import(`./mount.js${search}`);
 
+const LOST = "tocsin-lost"; // on the document: Streamlit's own word about it would cover the page
 const PROTOCOL = "tocsin.v1";
 const SILENT_MS = 6000; // the server speaks every second: so long a silence is a connection that is gone
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
@@ -61,6 +62,7 @@ class Live {
   destroy() {
     this.destroyed = true;
     clearInterval(this.#timer);
+    document.documentElement.classList.remove(LOST);
     clearTimeout(this.retry);
     window.removeEventListener("online", this.#wake);
     document.removeEventListener("visibilitychange", this.#wake);
@@ -84,11 +86,14 @@ class Live {
     this.#heard = Date.now();
     this.#attempts = 0;
     this.#lost = null;
+    document.documentElement.classList.remove(LOST);
     const payload = JSON.parse(text);
     const kind = this.sequence.accept(payload, () => this.#say({ again: true }));
-    if (kind === null) return;
-    this.view.connection(null);
-    this.view.show(payload, kind === "whole");
+    if (kind !== null) {
+      this.view.connection(null);
+      this.view.show(payload, kind === "whole");
+    }
+    this.#say({ drawn: payload.seq });
   }
 
   #say(what) {
@@ -99,6 +104,7 @@ class Live {
   #again() {
     this.#socket = null;
     this.#lost ??= Date.now();
+    document.documentElement.classList.add(LOST);
     const wait = RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)] * (0.75 + Math.random() / 2);
     this.#attempts += 1;
     if (this.#attempts > 1 || Date.now() > this.expires) this.#renew();

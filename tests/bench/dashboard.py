@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from monitor.broker import EmbeddedBroker
@@ -26,10 +27,13 @@ from tests.bench.dashboard_viewers import percentiles
 from tests.browser.conftest import ARGUMENTS, CHROMIUM, Dashboard, running_dashboard
 from tests.dashboard.plant import START_NS, Publisher, own_topics
 
+Numbers = NDArray[np.float64]
 SECRET = "the benchmark's own secret"
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SAMPLE_S = 10.0
+LABELS = ("server", "fleet", "asset", "fleet again")
+FULL_ASSETS, FULL_WINDOWS = 100, 5200
 SETTLE_S = 120.0  # after which memory is expected to be flat
 
 
@@ -45,14 +49,14 @@ def resident_mb(pid: int) -> float:
 
 
 @contextmanager
-def stage(assets: int) -> Iterator[tuple[Dashboard, Plant]]:
+def stage(assets: int, past: int = 300) -> Iterator[tuple[Dashboard, Plant]]:
     """A broker, a plant that goes on, and a dashboard that has read its past."""
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
         broker = ending.enter_context(EmbeddedBroker())
         publisher = Publisher(broker.bootstrap, own_topics(), partitions=4)
         publisher.create_topics()
-        plant = Plant(publisher, assets)
+        plant = Plant(publisher, assets, past)
         plant.begin()
         ending.callback(plant.end)
         settings = f'[dashboard]\nticket_secret = "{SECRET}"\n'
@@ -135,28 +139,33 @@ def browse(browser: Browser, url: str, expected: str, seconds: float) -> dict[st
     return {"updates": len(shown), "show_ms": percentiles([ms / 1000 for ms in shown]), "each_ms": each}
 
 
-def remember(browser: Browser, dashboard: Dashboard, minutes: float) -> dict[str, Any]:
-    """Memory of the server and of three open pages over time, and the slopes once it has settled."""
-    asset = names(1)[0]
-    pages = [Watched(browser, f"{dashboard.url}{path}") for path in ("/", f"/asset?asset={asset}", "/")]
-    began_s, samples = time.monotonic(), []
-    while time.monotonic() - began_s < minutes * 60:
-        pages[0].page.wait_for_timeout(SAMPLE_S * 1000)
-        heaps = [page.heap_mb() for page in pages]
-        samples.append((time.monotonic() - began_s, resident_mb(dashboard.pid), *heaps))
-    for page in pages:
-        page.page.close()
+def remember(browser: Browser, minutes: float) -> dict[str, Any]:
+    """Memory of the server and of three open pages over time, and the slopes once it has settled.
+
+    The plant's past is longer than what is held of an asset: what grows then is not the past.
+    """
+    with stage(FULL_ASSETS, FULL_WINDOWS) as (dashboard, _plant):
+        asset = names(1)[0]
+        pages = [Watched(browser, f"{dashboard.url}{path}") for path in ("/", f"/asset?asset={asset}", "/")]
+        began_s, samples = time.monotonic(), []
+        while time.monotonic() - began_s < minutes * 60:
+            pages[0].page.wait_for_timeout(SAMPLE_S * 1000)
+            heaps = [page.heap_mb() for page in pages]
+            samples.append((time.monotonic() - began_s, resident_mb(dashboard.pid), *heaps))
+        for page in pages:
+            page.page.close()
     columns = np.array(samples)
     settled = columns[columns[:, 0] > min(SETTLE_S, minutes * 30)]
-    labels = ("server", "fleet", "asset", "fleet again")
     return {
         "minutes": minutes,
-        "last_mb": dict(zip(labels, columns[-1, 1:].round(1).tolist(), strict=True)),
-        "slope_mb_per_h": {
-            label: round(float(np.polyfit(settled[:, 0], settled[:, n + 1], 1)[0]) * 3600, 1)
-            for n, label in enumerate(labels)
-        },
+        **{label: course(settled[:, 0], settled[:, n + 1]) for n, label in enumerate(LABELS)},
     }
+
+
+def course(at_s: Numbers, mb: Numbers) -> dict[str, float]:
+    """Memory at the beginning and the end of a time, and its slope."""
+    slope = float(np.polyfit(at_s, mb, 1)[0]) * 3600
+    return {"first_mb": round(float(mb[0]), 1), "last_mb": round(float(mb[-1]), 1), "mb_per_h": round(slope, 1)}
 
 
 def main() -> None:
@@ -169,21 +178,29 @@ def main() -> None:
     given = parser.parse_args()
     chromium = next(path for name in CHROMIUM if (path := shutil.which(name)))
     result: dict[str, Any] = {"assets": given.assets, "load": os.getloadavg()[0]}
-    with stage(given.assets) as (dashboard, plant), sync_playwright() as playwright:
-        result["alone"] = watch(dashboard, plant, given.seconds / 2, "fleet", viewers=1)
-        result["fleet"] = watch(dashboard, plant, given.seconds, "fleet", viewers=given.viewers)
-        asset = f"asset?asset={names(1)[0]}&detector=pumps"
-        result["asset"] = watch(dashboard, plant, given.seconds / 2, asset, viewers=given.viewers)
-        slow = {"viewers": 10, "slow": 5, "slow_s": 5.0}
-        result["slow"] = watch(dashboard, plant, given.seconds, "fleet", **slow)
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        result["browser_fleet"] = browse(browser, dashboard.url, ".tile", given.seconds / 2)
-        url = f"{dashboard.url}/asset?asset={names(1)[0]}"
-        result["browser_asset"] = browse(browser, url, ".chart canvas", given.seconds / 2)
+        if given.seconds:
+            result |= under_load(browser, given.assets, given.viewers, given.seconds)
         if given.memory_minutes:
-            result["memory"] = remember(browser, dashboard, given.memory_minutes)
+            result["memory"] = remember(browser, given.memory_minutes)
         browser.close()
     print(json.dumps(result))
+
+
+def under_load(browser: Browser, assets: int, viewers: int, seconds: float) -> dict[str, Any]:
+    """One viewer and many, of the fleet and of one asset, some of them slow; and what an update costs a browser."""
+    result: dict[str, Any] = {}
+    with stage(assets) as (dashboard, plant):
+        result["alone"] = watch(dashboard, plant, seconds / 2, "fleet", viewers=1)
+        result["fleet"] = watch(dashboard, plant, seconds, "fleet", viewers=viewers)
+        asset = f"asset?asset={names(1)[0]}&detector=pumps"
+        result["asset"] = watch(dashboard, plant, seconds / 2, asset, viewers=viewers)
+        result["slow"] = watch(dashboard, plant, seconds, "fleet", viewers=10, slow=5, slow_s=5.0)
+        result["browser_fleet"] = browse(browser, dashboard.url, ".tile", seconds / 2)
+        url = f"{dashboard.url}/asset?asset={names(1)[0]}"
+        result["browser_asset"] = browse(browser, url, ".chart canvas", seconds / 2)
+    return result
 
 
 if __name__ == "__main__":

@@ -40,12 +40,14 @@ class Viewer:
                 message = json.loads(text)
                 last, before = message["seq"], last
                 if time.monotonic() < warm_s:
+                    await socket.send(json.dumps({"drawn": last}))
                     continue
                 self.arrived.append((time.time(), message["status"]["newest_s"]))
                 self.bytes += len(text)
                 self.wholes += message["base"] is None
                 self.gaps += message["base"] is not None and message["base"] != before
                 await asyncio.sleep(self.slow_s)
+                await socket.send(json.dumps({"drawn": last}))
 
 
 async def look(job: dict[str, Any]) -> list[Viewer]:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -48,11 +49,18 @@ def look(dashboard: Dashboard, ticket: str, stream: str = "fleet", **more: str) 
     return connect(url, subprotocols=protocols, additional_headers=more, max_size=None)
 
 
+def draw(socket: ClientConnection) -> dict[str, Any]:
+    """Take a picture, and tell the server that it is drawn, as a page does."""
+    message: dict[str, Any] = json.loads(socket.recv(10))
+    socket.send(json.dumps({"drawn": message["seq"]}))
+    return message
+
+
 def close_code(socket: ClientConnection) -> int | None:
     """Read a view to its end, and tell with which code the server ended it."""
     try:
         while True:
-            socket.recv(10)
+            draw(socket)
     except ConnectionClosed as closed:
         return closed.rcvd.code if closed.rcvd else None
 
@@ -80,13 +88,28 @@ def test_a_good_ticket_opens_live_pictures(guarded: Dashboard) -> None:
     assert (first["base"], second["base"]) == (None, first["seq"])
 
 
+def test_a_view_that_draws_slowly_is_never_sent_the_past(guarded: Dashboard) -> None:
+    with look(guarded, OURS.issue("ann", "viewer", time.time())) as slow:
+        with look(guarded, OURS.issue("bob", "viewer", time.time())) as quick:
+            first = json.loads(slow.recv(10))
+            while draw(quick)["seq"] < first["seq"] + 5:
+                pass
+        assert json.loads(slow.recv(10))["base"] == first["seq"]
+        with pytest.raises(TimeoutError):
+            slow.recv(1.5)
+        slow.send(json.dumps({"drawn": first["seq"] + 1}))
+        late = json.loads(slow.recv(10))
+    assert late["base"] is None
+    assert late["seq"] >= first["seq"] + 5
+
+
 def test_a_view_ends_with_its_ticket_unless_that_is_renewed(guarded: Dashboard) -> None:
     short = Tickets(SECRET.encode(), 2.0)
     issued = short.issue("ann", "viewer", time.time())
     with look(guarded, issued) as ends, look(guarded, issued) as stays:
         stays.send(json.dumps({"ticket": OURS.issue("ann", "viewer", time.time())}))
         assert close_code(ends) == TICKET_OVER
-        seen = [json.loads(stays.recv(10))["seq"] for _ in range(4)]
+        seen = [draw(stays)["seq"] for _ in range(4)]
     assert seen == list(range(seen[0], seen[0] + 4))
 
 
