@@ -140,12 +140,11 @@ def look(chromium: Browser) -> Iterator[Callable[..., Watched]]:
         return watched
 
     yield open_page
-    for watched in opened:
-        if not watched.page.is_closed():
-            watched.errors += watched.page.locator("[data-testid=stAlertContainer]").all_inner_texts()
     errors = [error for watched in opened for error in watched.errors]
     for watched in opened:
-        watched.page.close()
+        if not watched.page.is_closed():
+            errors += watched.page.locator("[data-testid=stAlertContainer]").all_inner_texts()
+            watched.page.close()
     assert errors == []
 
 

@@ -128,7 +128,7 @@ def test_a_viewer_finds_no_actions_in_the_alarm_list_and_is_refused_if_they_are_
     expect(page.get_by_role("dialog")).to_have_count(0)
     wish = {"action": "acknowledge", "targets": [{"asset": "pump-1", "detector": "pumps"}]}
     page.evaluate(SAY, ["act", wish])
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was sent: a viewer may not acknowledge")
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was sent: the role viewer may not acknowledge")
     page.evaluate(SAY, ["act", {"action": "format the disk", "targets": [{"asset": "pump-1"}]}])
     expect(page.get_by_role("alert")).to_contain_text("is not understood")
     assert [command.user for command in commands(locked) if command.user.startswith("vera")] == []
