@@ -24,7 +24,7 @@ from tests.screens.site import Site, running_site
 
 OUT = ROOT / "docs" / "screens"
 WATCH_FRAMES = (ROOT / "tests" / "browser" / "watch_frames.js").read_text(encoding="utf-8")
-DESK, PHONE, WALL = (1440, 900), (390, 844), (2560, 1440)
+DESK, PHONE, WALL = (1440, 900), (390, 844), (3840, 2160)
 FRAMES_S = 20
 MOST_BYTES = 200_000
 COLOURS = 160
@@ -135,7 +135,9 @@ def picture(shot: Shot, name: str, told: Told, page: Page) -> None:
     told.markup_shown_as_text += page.get_by_text(MARKUP).locator("visible=true").count()
     told.markup_that_ran += page.locator("img[src=x]").count() + (page.title() == "broken")
     with Image.open(file) as image:  # few colours are enough for a page that is grey
-        image.convert("RGB").quantize(COLOURS).save(file, optimize=True)
+        whole = image.convert("RGB")
+        shown = whole.resize((whole.width // 2, whole.height // 2)) if whole.width > DESK[0] else whole
+        shown.quantize(COLOURS).save(file, optimize=True)
     if file.stat().st_size > MOST_BYTES:
         print(f"{file.name}: {file.stat().st_size:,} bytes are more than a picture of the docs should have")
 
