@@ -35,6 +35,8 @@ def serve(config: Config, host: str, options: dict[str, Any], folder: Path, gree
     bootstrap.load_config_options(options)
     secrets = [*streamlit_config.get_option("secrets.files"), str(folder / ".streamlit" / "secrets.toml")]
     options["secrets_files"] = list(dict.fromkeys(secrets))
+    if config.dashboard.origins:
+        options["server_corsAllowedOrigins"] = list(config.dashboard.origins)
     bootstrap.load_config_options(options)
     has_login = login_is_configured()
     if not has_login and host not in LOOPBACK:

@@ -23,6 +23,7 @@ MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 FLOOD_MINUTES, FLOOD_BEGINS, FLOOD_ENDS = 10, 10, 5  # clause 16: more than 10 in 10 minutes, until fewer than 5
 CHATTERING_COUNT, CHATTERING_SPAN = 3, 60 * SECOND  # three annunciations within a minute, as TR18.2.5 and EEMUA count
 MAX_ALARMS_A_DAY = 500  # that are told apart: a day is one message, and with more no list of the worst ten helps
+QUIET = frozenset({"revised", "labelled", "rejected"})  # speak of what was, or change nothing
 BINS = 8  # of a time to acknowledge, in each doubling: to within 5 %
 
 
@@ -126,6 +127,8 @@ def annunciates(event: IncidentEvent) -> bool:
 def step(norms: Norms, known: Performance, event: IncidentEvent, told: int) -> None:
     """Take an event into account, which was told at `told` (ns of the wall clock)."""
     at = advance(norms, known, to_ns(event.detected))
+    if event.transition in QUIET:
+        return
     alarm = alarm_of(event)
     standing = known.alarms.get(alarm, Standing())
     day, active = _day(known, at), event.active or event.state in ACTIVE

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import msgspec
 from kafka import KafkaConsumer
@@ -56,6 +57,7 @@ def check(config: Config) -> Iterator[Verdict]:
                 else ""
             ),
         )
+    yield from _sensors(config, models)
     yield from _endpoints(config)
     client = _client(config)
     yield client
@@ -71,6 +73,23 @@ def check(config: Config) -> Iterator[Verdict]:
     yield from _topics(config, counts)
     if counts.get(config.topics.readings) and len(models) == len(config.detectors) > 0:
         yield _assets(config, models, counts[config.topics.readings])
+
+
+def _sensors(config: Config, models: dict[str, Model]) -> Iterator[Verdict]:
+    """Whether models know what faulty sensors are told by, and whether each entry of channels is about some."""
+    for detector, model in models.items():
+        unknown = [channel.name for channel in model.metadata.channels if channel.flat_s is None]
+        if unknown:
+            yield Verdict(
+                f"sensors of {detector}",
+                True,
+                f"the model file does not know how long {len(unknown)} of its channels may stand still: they are "
+                "never found flat, nor dropping out; fit it again for that",
+            )
+    names = {channel for model in models.values() for channel in model.metadata.channel_names}
+    for entry in config.channels:
+        if len(models) == len(config.detectors) and not any(fnmatchcase(name, entry.match) for name in names):
+            yield Verdict(f"channels '{entry.match}'", False, "no model has a channel of such a name")
 
 
 def _endpoints(config: Config) -> Iterator[Verdict]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from monitor.annunciations import SECOND, annunciates
+from monitor.annunciations import QUIET, SECOND, annunciates
 from monitor.events import GroupEvent, IncidentEvent, Member, Priority, State, identity, to_datetime, to_ns
 
 RINGS: frozenset[State] = frozenset({"unacknowledged", "acknowledged", "latched", "latched_acknowledged"})
@@ -94,6 +94,8 @@ def step(rules: Rules, groups: Groups, event: IncidentEvent) -> list[GroupEvent]
     if not groups.indexed:
         _index(rules, groups)
     _forget(rules, groups, to_ns(event.detected))
+    if event.transition in QUIET:
+        return []
     lead = groups.lead_of.get(event.incident_id)
     if lead is None:
         links = _links(rules, event.labels)

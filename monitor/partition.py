@@ -123,6 +123,7 @@ class PartitionState:
     def _begin_step(self) -> None:
         for detector in self.detectors:
             detector.step_from = self._next
+            detector.forget_late()
 
     def _move_to(self, offset: int) -> None:
         """Advance; where the committed position is reached, stream time becomes the committed one."""
@@ -163,6 +164,7 @@ class PartitionState:
             targets = np.array(list(closed_to.values()), np.int64)
             detector.store.close_to(np.array(list(closed_to), np.int64), targets, sinks[number] if again else None)
             detector.store.reset(np.array(list(reset), np.int64))
+            detector.forget_late()
             if detector.revisions:
                 detector.revisions.forget([Reset(row, offset, closed_to[row]) for row in reset])
 

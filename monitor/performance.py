@@ -5,9 +5,11 @@ ANSI/ISA-18.2 and of clause 16 of IEC 62682 (the table of alarm performance metr
 has the same rates.
 """
 
+from copy import copy
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor.annunciations import (
     BINS,
@@ -65,12 +67,13 @@ class Figures(Struct, frozen=True):
 
 
 def figures(norms: Norms, known: Performance, now: int) -> Figures:
-    """The figures at a moment of event time (ns), which runs on to it."""
-    now = advance(norms, known, now)
+    """The figures at a moment of event time (ns), as if it had run on to it; nothing of what is known changes."""
+    known = _peeked(known)
+    now = advance(norms, known, now) if known.began else now
     first = now // DAY - norms.days + 1
     days = [day for number, day in known.days.items() if number >= first]
     hours = [hour for day in days for hour in day.hours.values()]
-    observed = (now - max(known.began, first * DAY)) / HOUR
+    observed = (now - max(known.began, first * DAY)) / HOUR if known.began else 0.0
     counts = {name: sum(getattr(hour, name) for hour in hours) for name in PRIORITIES}
     total, per_operator = sum(counts.values()), 1 / norms.operators
     tallies = _tallies(days)
@@ -102,6 +105,14 @@ def figures(norms: Norms, known: Performance, now: int) -> Figures:
         acknowledged_p90_s=_quantile(took, 0.9),
         priorities={name: count / total for name, count in counts.items()} if total else {},
     )
+
+
+def _peeked(known: Performance) -> Performance:
+    """A copy on which time may run: it closes minutes of the newest day and the next, and forgets no alarm."""
+    days = dict(known.days)
+    for number in [number for number in days if number >= known.newest // DAY]:
+        days[number] = replace(days[number], hours={hour: copy(sums) for hour, sums in days[number].hours.items()})
+    return Performance(known.began, known.newest, list(known.minutes), known.flooding, known.alarms, days)
 
 
 def _tallies(days: list[DaySums]) -> dict[str, Tally]:

@@ -7,6 +7,7 @@ import msgspec
 from monitor.columns import REASONS
 from monitor.commands import Command
 from monitor.events import GroupEvent, IncidentEvent, SensorEvent
+from monitor.notify.state import Entry as NotifyEntry
 from monitor.state import StateEntry
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -102,6 +103,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "anomalies.group": _of(GroupEvent),
         "commands": _of(Command),
         "state.value": _of(StateEntry),
+        "state.notify": _of(NotifyEntry),
     }
     return {name: {"$schema": DRAFT, "title": f"tocsin.{name}", **document} for name, document in made.items()}
 

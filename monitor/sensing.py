@@ -213,7 +213,7 @@ class Sensing:
         return tuple(
             SensorFault(each.verdict, name, to_datetime(each.since))
             for name, each in (state.channels.items() if state else ())
-            if each.verdict != "ok"
+            if each.verdict != "ok" and name in self.names  # a model before may have had other channels
         )
 
     # ---------------------------------------------------------------------------------------------- a step

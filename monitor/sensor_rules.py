@@ -92,7 +92,7 @@ def _channel_rules(
     mine = [entry for entry in entries if fnmatchcase(channel.name, entry.match)]
     low = next((entry.low for entry in reversed(mine) if entry.low is not None), -math.inf)
     high = next((entry.high for entry in reversed(mine) if entry.high is not None), math.inf)
-    off = mine[-1].off if mine else ()
+    off = {verdict for entry in mine for verdict in entry.off}
     ranged, known = "out_of_range" not in off, channel.flat_s is not None
     # A physical limit is one to stick at even where nobody knows for how long the channel may stand still.
     limited = low > -math.inf or high < math.inf

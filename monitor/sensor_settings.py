@@ -52,7 +52,7 @@ DEFAULT = Sensors()
 
 
 class SensorChannel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is known of the channels that match a glob; of several entries that match, a later one has its way."""
+    """What is known of the channels that match a glob; of several, a later one has its way with limits and unit."""
 
     match: Annotated[Annotated[str, Meta(min_length=1)], Meta(description="Glob of channel names.")]
     assets: Annotated[str, Meta(description="Glob of the assets that this is about.")] = "*"
@@ -65,5 +65,9 @@ class SensorChannel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     high: Annotated[float | None, Meta(description="Highest value that it can measure.")] = None
     unit: Annotated[str, Meta(description="Unit, where the model file has none.")] = ""
     off: Annotated[
-        tuple[Judged, ...], Meta(description="Verdicts that are not to be given: dead, flat, stuck, ...")
+        tuple[Judged, ...],
+        Meta(
+            description="Verdicts that are not to be given, by any entry that matches: dead, flat, stuck, "
+            "out_of_range, dropping_out. For a valve that may stay shut: flat and stuck."
+        ),
     ] = ()

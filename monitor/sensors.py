@@ -12,7 +12,6 @@ is at the window's end; hidden are all values of the window that are not to be b
 Shapes as in `monitor.windows`; k windows or columns of some that need a closer look.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,7 +107,7 @@ def judge(rules: SensorRules, windows: Floats) -> Verdicts:
     """Verdicts of windows (B, W, C), in which all that is not to be believed becomes NaN where the rules say so."""
     count, length, channels = windows.shape
     flat = windows.reshape(count, length * channels)
-    gaps = np.flatnonzero(np.isnan(flat @ _ones(length * channels)))
+    gaps = np.flatnonzero(np.isnan(np.einsum("ij->i", flat)))  # a sum without a second array, nor BLAS's threads
     columns = _constant(rules, windows, bool(len(gaps)))
     beyond = _beyond(rules, windows) if rules.ranged else None
     share = np.ones(count)
@@ -140,11 +139,6 @@ def judge(rules: SensorRules, windows: Floats) -> Verdicts:
     enough = share >= rules.min_observed
     asset = np.where(enough, OK, np.where((codes > OK).any(axis=1), TOO_LITTLE, UNKNOWN)).astype(np.int8)
     return Verdicts(codes if codes.any() else None, asset, enough)
-
-
-@functools.lru_cache(maxsize=64)
-def _ones(length: int) -> Floats:
-    return np.ones(length, np.float32)
 
 
 def _in_windows(window: Ints, channel: Ints, rows: Bools, channels: int) -> tuple[Ints, Bools]:
@@ -214,6 +208,11 @@ def _constant(rules: SensorRules, windows: Floats, gaps: bool) -> tuple[Ints, In
     if not len(window):
         return None
     values = windows[window, :, channel]
+    if gaps:
+        still = ~_moving(values)
+        window, channel, values = window[still], channel[still], values[still]
+        if not len(window):
+            return None
     stretch, last = constant_rows(values, rules.flat_rows[channel])
     at_low, at_high = values <= rules.stuck_low[channel, None], values >= rules.stuck_high[channel, None]
     at_limit = at_low | at_high
@@ -248,8 +247,21 @@ def _candidates(rules: SensorRules, windows: Floats, gaps: bool) -> tuple[Ints, 
         empty = np.empty(0, np.int64)
         return empty, empty
     window, place = np.nonzero(~differ)
-    found = np.unique(window * channels + place % channels)
+    value, row, channel = before[window, place], place // channels * rules.spacing, place % channels
+    for between in {1, rules.spacing // 2, rules.spacing - 1} - {0, rules.spacing}:  # few are constant in between too
+        middle = windows[window, row + between, channel]
+        same = (middle == value) | np.isnan(middle) | np.isnan(value)
+        window, value, row, channel = window[same], value[same], row[same], channel[same]
+    found = np.unique(window * channels + channel)
     return found // channels, found % channels
+
+
+def _moving(values: Floats) -> Bools:
+    """Columns (k, W) without a gap between values, of which no two in a row are equal: those of a stream's begin."""
+    seen = ~np.isnan(values)
+    begins = seen[:, 0].astype(np.int64) + (seen[:, 1:] & ~seen[:, :-1]).sum(axis=1)
+    moving: Bools = (begins <= 1) & ~(values[:, 1:] == values[:, :-1]).any(axis=1)
+    return moving
 
 
 def constant_rows(values: Floats, rows: Ints) -> tuple[Bools, Ints]:

@@ -257,6 +257,12 @@ class Watched:
         many = count >= self.rules.late_buckets
         self.sensing.note_late(rows[many], self.rules.grid.window_end(closed[many]), refill)
 
+    def forget_late(self) -> None:
+        """Let go of late readings that windows have followed since."""
+        if self.sensing.late:
+            closed, period = self.store.closed, self.rules.grid.period
+            self.sensing.forget_late(lambda row: (int(closed[row]) + 1) * period)
+
     def restore_late(self) -> None:
         """Take note of what the windows that were rebuilt know of late readings."""
         rows = np.flatnonzero(self.store.late >= self.rules.late_buckets)
@@ -270,9 +276,6 @@ class Watched:
     def step_sensors(self, judged: Judged) -> list[tuple[str, SensorChange]]:
         """What changes of the assets' sensors with closed windows, in time order for each row."""
         told = self.sensing.update(judged.row, self.rules.grid.window_end(judged.bucket), judged.codes)
-        if self.sensing.late:
-            closed, period = self.store.closed, self.rules.grid.period
-            self.sensing.forget_late(lambda row: (int(closed[row]) + 1) * period)
         self.changed |= self.sensing.take_changed()
         return [(self.names[row], change) for row, change in told]
 

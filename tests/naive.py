@@ -502,7 +502,9 @@ def alarm_figures(events, now, operators=1.0, fleeting_s=60, stale_s=86_400, day
     rung = [
         (ts, f"{event.detector}/{event.asset}", event.priority)
         for ts, (_, _, event) in zip(times, events, strict=True)
-        if event.state == "unacknowledged" and event.previous_state != "unacknowledged"
+        if event.state == "unacknowledged"
+        and event.previous_state != "unacknowledged"
+        and event.transition not in ("revised", "labelled", "rejected")
     ]
     counted = [each for each in rung if each[0] >= first]
     by_minute = {}
@@ -532,6 +534,8 @@ def alarm_figures(events, now, operators=1.0, fleeting_s=60, stale_s=86_400, day
             chattering.add(alarm)
     alarms, took, fleeting = {}, [], 0
     for ts, (_, told, event) in zip(times, events, strict=True):
+        if event.transition in ("revised", "labelled", "rejected"):
+            continue
         alarm = alarms.setdefault(f"{event.detector}/{event.asset}", {"since": None, "rung": None, "told": None})
         annunciated = {"unacknowledged", "acknowledged", "returned", "latched", "latched_acknowledged"}
         active = event.active or event.state in ("unacknowledged", "acknowledged")

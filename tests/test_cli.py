@@ -1,5 +1,6 @@
 """The command: every help has an example, and what is wrong is said in one sentence, without a traceback."""
 
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -228,3 +229,10 @@ def test_check_says_where_the_calibration_is_too_short_for_the_alarm_budget(
     assert verdict.good
     sentence = "the alarm budget is 0.5 a day, not 0.1: the model was calibrated on 2 days"
     assert (sentence in verdict.text) == told
+
+
+def test_check_says_which_channels_no_model_has_and_which_sensors_it_cannot_judge(folder: Path) -> None:
+    file = folder / "tocsin.toml"
+    file.write_text(f'{file.read_text()}\n[[channels]]\nmatch = "a"\nlow = 0\n\n[[channels]]\nmatch = "temp*"\n')
+    found = [each for each in itertools.islice(check(load(file)), 4) if each.what.startswith(("sensors", "channels"))]
+    assert [(each.what, each.good) for each in found] == [("sensors of d", True), ("channels 'temp*'", False)]

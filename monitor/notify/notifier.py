@@ -10,7 +10,7 @@ from monitor.annunciations import Performance
 from monitor.annunciations import step as count
 from monitor.events import GroupEvent, IncidentEvent
 from monitor.grouping import Groups, cluster_of
-from monitor.notify.outbox import Outbox, settle, tick
+from monitor.notify.outbox import NO_LIMIT, Outbox, settle, tick
 from monitor.notify.outbox import step as post
 from monitor.notify.settings import Endpoint, Notify
 from monitor.performance import Figures, figures
@@ -60,7 +60,7 @@ def in_history(state: Notifier) -> bool:
 
 def unlimited(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     """The endpoints without any limit, for history, of which little is left."""
-    return tuple(replace(each, burst=UNLIMITED, max_pending=UNLIMITED) for each in endpoints)
+    return tuple(replace(each, rate_per_minute=NO_LIMIT, max_pending=UNLIMITED) for each in endpoints)
 
 
 def forget_history(state: Notifier) -> None:

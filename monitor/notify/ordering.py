@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from monitor.events import IncidentEvent
 
+MOST_WAIT = 30 * 1_000_000_000  # ns for what is unread: behind a transaction that stays open it may be for long
 MOST_HELD = 50_000  # events; with more the oldest go, in whatever order
 
 
@@ -54,7 +55,7 @@ class Ordering:
     def ready(self, wait: int, now: int, unread: Callable[[int], bool]) -> list[Held]:
         """Messages whose turn it is at `now`, in order; `unread` tells whether a partition has more to be read.
 
-        While it has, nothing newer than what was read of it goes: that would overtake.
+        While it has, nothing newer than what was read of it goes, within reason: that would overtake.
         """
         if not self.count:
             return []
@@ -67,7 +68,8 @@ class Ordering:
             for partition, queue in self.held.items():
                 if not queue and partition not in behind:
                     behind[partition] = unread(partition)
-            if self.count <= MOST_HELD and (waits or any(self._overtakes(first, p, behind) for p in self.held)):
+            overtakes = now - first.came < MOST_WAIT and any(self._overtakes(first, p, behind) for p in self.held)
+            if self.count <= MOST_HELD and (waits or overtakes):
                 break
             found.append(self.held[first.partition].popleft())
             self.count -= 1

@@ -8,15 +8,15 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from monitor.annunciations import MINUTE, annunciates
+from monitor.annunciations import MINUTE, QUIET, annunciates
 from monitor.events import EVENT_TYPE, GroupEvent, IncidentEvent, event_headers, headers_dict
 from monitor.grouping import RANK, Cluster
 from monitor.notify.alert import MOST_NAMES, NO_BODY, Alert, Item, Kind, Summary, alert_of, firing
 from monitor.notify.settings import Endpoint
 
+NO_LIMIT = 1e12  # a minute; a number, since it is multiplied by no time
 BODY_CHANNELS = (50, 5, 0)  # of an event that goes out whole; fewer where names make it too long to be kept
 MOST_BODY_BYTES = 256 * 1024
-QUIET = ("revised", "labelled", "rejected")  # happenings that change nothing of what was told
 
 
 @dataclass(slots=True)
@@ -108,8 +108,9 @@ def _open(box: Outbox, alert: Alert) -> None:
 def _may(endpoint: Endpoint, box: Outbox, alert: Alert, now: int) -> bool:
     """Take a token for a new notification; where there is none, or too much waits, gather it for the summary."""
     _fill(endpoint, box, now)
-    if box.tokens >= 1 and not box.gathered.count and len(box.items) < endpoint.max_pending:
-        box.tokens -= 1
+    enough = box.tokens >= 1 or rate(endpoint) >= NO_LIMIT
+    if enough and not box.gathered.count and len(box.items) < endpoint.max_pending:
+        box.tokens = max(box.tokens - 1, 0.0)
         return True
     known = box.gathered
     names = known.assets if alert.asset in known.assets else (*known.assets, alert.asset)[:MOST_NAMES]
@@ -119,22 +120,29 @@ def _may(endpoint: Endpoint, box: Outbox, alert: Alert, now: int) -> bool:
     return False
 
 
+def rate(endpoint: Endpoint) -> float:
+    """New notifications a minute: people are called by some kinds, and machines told by the others."""
+    if endpoint.rate_per_minute is not None:
+        return endpoint.rate_per_minute
+    return 60.0 if endpoint.kind in ("pagerduty", "apprise") else NO_LIMIT
+
+
 def _fill(endpoint: Endpoint, box: Outbox, now: int) -> None:
     if not box.filled_at:
         box.tokens = float(endpoint.burst)
-    grown = max(now - box.filled_at, 0) / MINUTE * endpoint.rate_per_minute if box.filled_at else 0.0
+    grown = max(now - box.filled_at, 0) / MINUTE * rate(endpoint) if box.filled_at else 0.0
     box.tokens, box.filled_at = min(box.tokens + grown, float(endpoint.burst)), now
     box.changed = True
 
 
 def tick(endpoint: Endpoint, box: Outbox, now: int) -> None:
     """Let time pass: what was gathered becomes one message as soon as one may go."""
-    if not box.gathered.count or len(box.items) >= endpoint.max_pending:
-        return
-    if box.tokens + (now - box.filled_at) / MINUTE * endpoint.rate_per_minute < 1:
+    if not box.gathered.count or len(box.items) > endpoint.max_pending // 2:
+        return  # an endpoint that falls behind gets one long summary, not a short one for each place that is free
+    if box.tokens + max(now - box.filled_at, 0) / MINUTE * rate(endpoint) < 1:
         return
     _fill(endpoint, box, now)
-    box.tokens -= 1
+    box.tokens = max(box.tokens - 1, 0.0)
     gathered, box.gathered = box.gathered, Summary()
     key = f"summary-{endpoint.name}-{box.number + 1}"
     _add(

@@ -27,6 +27,7 @@ from monitor.waiting import Waiting
 
 MAX_POLL = 500
 MAX_WAIT_S = 0.2
+TRANSACTION_S = 10.0  # one that a crash leaves open keeps the daemon from reading its state for so long
 
 
 def notify(config: Config) -> None:
@@ -83,6 +84,7 @@ def own_config(config: Config) -> Config:
             max_poll_records=MAX_POLL,
             max_wait_s=MAX_WAIT_S,
             snapshots=None,
+            transaction_timeout_s=min(delivery.transaction_timeout_s, TRANSACTION_S),
         ),
         telemetry=replace(config.telemetry, port=settings.telemetry_port),
     )

@@ -56,14 +56,17 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     send_resolved: Annotated[bool, Meta(description="Tell when what was notified is over.")] = True
     group: Annotated[bool, Meta(description="Incidents of a group are one notification.")] = True
     rate_per_minute: Annotated[
-        Annotated[float, Meta(gt=0, le=1e6)],
-        Meta(description="New notifications a minute; what exceeds it is gathered into one summary."),
-    ] = 60.0
+        Annotated[float, Meta(gt=0, le=1e6)] | None,
+        Meta(
+            description="New notifications a minute; what exceeds it is gathered into one summary. None: 60 for "
+            "pagerduty and apprise, which call people, and no limit for the others."
+        ),
+    ] = None
     burst: Annotated[Annotated[int, Meta(ge=1)], Meta(description="New notifications that may come at once.")] = 60
     max_pending: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)],
         Meta(description="Notifications that may wait for an endpoint that is away; more go into its summary."),
-    ] = 1000
+    ] = 5000
     timeout_s: Annotated[Seconds, Meta(description="Longest wait for an answer.")] = 10.0
     retry_most_s: Annotated[Seconds, Meta(description="Longest time between two tries.")] = 60.0
     resend_s: Annotated[

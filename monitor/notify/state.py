@@ -22,7 +22,7 @@ Change = tuple[str, Any]  # part, and its value; None: it is over
 
 
 class Entry(Struct, frozen=True):
-    """Value of an entry: format version, and what the part keeps."""
+    """Value under a key of `tocsin notify`: format version, and what the part keeps."""
 
     v: Literal[1]
     value: Raw

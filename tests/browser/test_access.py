@@ -16,12 +16,14 @@ from websockets.sync.client import ClientConnection, connect
 
 from dashboard.route import PROTOCOL, TICKET_OVER
 from dashboard.tickets import Tickets
+from monitor.broker import free_port
 from tests.browser.conftest import ROOT, Dashboard, running_dashboard
 from tests.dashboard.plant import Publisher, own_topics, scores
 
 SECRET = "a secret that several processes share"
 OURS = Tickets(SECRET.encode(), 300.0)
-SETTINGS = f'[dashboard]\nticket_secret = "{SECRET}"\n'
+PROXY = "https://tocsin.example"
+SETTINGS = f'[dashboard]\nticket_secret = "{SECRET}"\norigins = ["{PROXY}"]\n'
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,15 @@ def test_pages_of_other_sites_may_neither_ask_nor_listen(guarded: Dashboard) -> 
     assert ask(guarded, "/", Host="evil.example").status == 403
 
 
+def test_our_own_address_behind_a_proxy_may(guarded: Dashboard) -> None:
+    with look(guarded, OURS.issue("ann", "viewer", time.time()), Origin=PROXY) as socket:
+        assert draw(socket)["base"] is None
+    stream = f"{guarded.url.replace('http', 'ws')}/_stcore/stream"
+    with connect(stream, additional_headers={"Origin": PROXY}) as socket:
+        assert socket.response is not None
+        assert socket.response.status_code == 101
+
+
 def test_browsers_are_told_what_to_refuse(guarded: Dashboard) -> None:
     headers = dict(ask(guarded, "/").getheaders())
     assert headers["x-content-type-options"] == "nosniff"
@@ -158,7 +169,7 @@ def command(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Run the command with a configuration of its own, to its end."""
     config = folder / "tocsin.toml"
     config.write_text("")
-    line = [sys.executable, "-m", "dashboard.cli", "--config", str(config), "--port", "8998", *more]
+    line = [sys.executable, "-m", "dashboard.cli", "--config", str(config), "--port", str(free_port()), *more]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from monitor.broker import EmbeddedBroker, free_port
 from tests.browser.conftest import Dashboard, Watched, running_dashboard
 from tests.dashboard.plant import Publisher, incident, own_topics, scores
+from tests.kafka_cluster import KafkaCluster
 
 pytestmark = pytest.mark.browser
 
@@ -68,25 +69,41 @@ def test_an_open_page_outlives_a_restart_of_the_server(
     publisher.close()
 
 
+def outlives(
+    bootstrap: str, folder: Path, look: Callable[..., Watched], stop: Callable[[], None], start: Callable[[], None]
+) -> None:
+    """A page says that it waits for the broker while that is gone, and goes on when it is back."""
+    publisher = Publisher(bootstrap, own_topics())
+    publisher.create_topics()
+    publisher.send_scores(scores("pump-1", 0, 100))
+    publisher.close()
+    with running_dashboard(publisher, folder) as running:
+        page = look(running.url).page
+        expect(page.locator(".tile")).to_have_count(1)
+        stop()
+        expect(page.locator(".status")).to_contain_text("Waiting for the broker", timeout=LONG_MS)
+        start()
+        again = Publisher(bootstrap, publisher.topics)
+        again.send_scores(scores("pump-2", 0, 100))
+        again.close()
+        expect(page.locator(".tile")).to_have_count(2, timeout=LONG_MS)
+        expect(page.locator(".status")).to_contain_text("Live")
+        page.close()
+
+
 @pytest.mark.slow
 def test_an_open_page_outlives_a_restart_of_the_broker(tmp_path: Path, look: Callable[..., Watched]) -> None:
     with EmbeddedBroker(data_dir=tmp_path / "broker") as broker:
-        publisher = Publisher(broker.bootstrap, own_topics())
-        publisher.create_topics()
-        publisher.send_scores(scores("pump-1", 0, 100))
-        with running_dashboard(publisher, tmp_path) as running:
-            page = look(running.url).page
-            expect(page.locator(".tile")).to_have_count(1)
-            publisher.close()
-            broker.stop()
-            expect(page.locator(".status")).to_contain_text("Waiting for the broker", timeout=LONG_MS)
-            broker.start()
-            again = Publisher(broker.bootstrap, publisher.topics)
-            again.send_scores(scores("pump-2", 0, 100))
-            again.close()
-            expect(page.locator(".tile")).to_have_count(2, timeout=LONG_MS)
-            expect(page.locator(".status")).to_contain_text("Live")
-            page.close()
+        outlives(broker.bootstrap, tmp_path, look, broker.stop, broker.start)
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_an_open_page_outlives_the_death_of_apache_kafka(
+    kafka_home_folder: Path, tmp_path: Path, look: Callable[..., Watched]
+) -> None:
+    with KafkaCluster(kafka_home_folder, tmp_path / "kafka") as cluster:
+        outlives(cluster.bootstrap, tmp_path, look, lambda: cluster.kill(0), lambda: cluster.start(0))
 
 
 @pytest.mark.slow

@@ -24,13 +24,13 @@ def commands_at(bootstrap: str, topics: object = None) -> Commands:
     return Commands(config, Book())
 
 
-def test_a_command_arrives_keyed_by_its_asset(embedded_broker: str) -> None:
-    publisher = Publisher(embedded_broker, own_topics())
+def test_a_command_arrives_keyed_by_its_asset(bootstrap: str) -> None:
+    publisher = Publisher(bootstrap, own_topics())
     publisher.create_topics()
-    commands = commands_at(embedded_broker, publisher.topics)
+    commands = commands_at(bootstrap, publisher.topics)
     sent = commands.publish(OPERATOR, "acknowledge", "pump-1", incident_id="abc")
     consumer = KafkaConsumer(
-        publisher.topics.commands, bootstrap_servers=embedded_broker, auto_offset_reset="earliest", group_id=None
+        publisher.topics.commands, bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None
     )
     record = next(consumer)
     consumer.close()

@@ -1,15 +1,17 @@
 """Sensor faults over the step: told once, hidden from the model, the same wherever batches end and restarts fall."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.assembly import assemble
+from monitor.assembly import assemble, watch
 from monitor.config import Config, parse
 from monitor.errors import InvalidConfiguration
-from monitor.events import SensorEvent, decode_message
+from monitor.events import SensorEvent, SensorFault, decode_message
 from monitor.modelfile import Channel
 from monitor.publish import Publisher
+from monitor.serving import Serving
 from monitor.state import decode_entry, encode_entry
 from tests import models
 from tests.monitor.test_pipeline import T0, WHERE, feed, scores_of, started, wide
@@ -66,6 +68,7 @@ def test_a_broken_sensor_rings_no_alarm_and_a_process_fault_beside_it_does():
     raised = output.transitions[0]
     assert raised.transition.kind == "raised"
     assert raised.transition.incident.channels[0].channel == "b"
+    assert raised.sensors == (SensorFault("out_of_range", "a"),)
     assert told(output) == []
 
 
@@ -181,6 +184,15 @@ def test_a_wrong_setting_is_named(tables, sentence):
         configuration(**tables)
 
 
+def test_windows_that_are_made_again_are_judged_as_the_first_time():
+    config, model = configuration(), models.model(channels=CHANNELS, window=12)
+    serving = Serving(watch(config, config.detectors[0], model, 4))
+    windows = np.random.default_rng(0).uniform(0.1, 0.3, (2, 12, 2)).astype(np.float32)
+    windows[1, :, 0] = 4.0  # a stuck sensor
+    scored = serving.rescore(np.array([3, 5]), windows.copy())
+    assert scored.score[1] < 0.5 < models.score(windows, ("score",))[0][1]
+
+
 # ------------------------------------------------------------------------------------------------- laws
 
 
@@ -210,8 +222,11 @@ def configured(guarantee="exactly-once"):
     return configuration(guarantee, channels=[{"match": "?", "assets": "pump-2", "low": -10, "high": 10}])
 
 
-def run(made_of, cuts, silent=(), restarts=()):
-    """What a run gives that reads up to each cut, where the clock may close it and it may restart."""
+def run(made_of, cuts, silent=(), restarts=(), snapshots=()):
+    """What a run gives that reads up to each cut, where the clock may close it and it may restart.
+
+    By reading again, or with windows that were kept.
+    """
     config = configured()
     made, outputs, state, at = started(assembly(config)), [], {}, 0
     for cut in [*cuts, len(made_of)]:
@@ -220,10 +235,13 @@ def run(made_of, cuts, silent=(), restarts=()):
             outputs.append(made.pipeline.close_silent([WHERE]))
         state |= {key: decode_entry(encode_entry(entry)) for output in outputs for _, key, entry in output.state}
         if cut in restarts:
-            position = outputs[-1].positions[WHERE]
-            made = started(assembly(config), position, list(state.items()))
-            refill, _ = feed(made, made_of[position.low : cut], position.low)
-            assert (scores_of(refill), told(refill)) == ({}, [])
+            position, entries = outputs[-1].positions[WHERE], list(state.items())
+            rebuilt = made.pipeline.partitions[WHERE].export() if cut in snapshots else None
+            made = assembly(config)
+            made.pipeline.assign(WHERE, position, entries, rebuilt)
+            if rebuilt is None:
+                refill, _ = feed(made, made_of[position.low : cut], position.low)
+                assert (scores_of(refill), told(refill)) == ({}, [])
         at = cut
     scores = [row for output in outputs for row in scores_of(output).items()]
     return dict(scores), sensor_events(outputs), transitions(outputs), standing(state)
@@ -247,8 +265,8 @@ def standing(state):
 def test_restart_at_any_commit_gives_the_same_masks_scores_and_events(made_of, data):
     cuts = sorted(data.draw(st.sets(st.integers(0, len(made_of)), max_size=6)))
     some = st.sets(st.sampled_from(cuts)) if cuts else st.just(set())
-    silent, restarts = data.draw(some), data.draw(some)
-    assert run(made_of, cuts, silent, restarts) == run(made_of, sorted(silent), silent)
+    silent, restarts, snapshots = data.draw(some), data.draw(some), data.draw(some)
+    assert run(made_of, cuts, silent, restarts, snapshots) == run(made_of, sorted(silent), silent)
 
 
 @settings(max_examples=100, deadline=None)

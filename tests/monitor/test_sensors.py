@@ -222,6 +222,14 @@ def test_assets_have_their_own_rules_where_the_configuration_says_so():
     assert np.isnan(windows[:, -4:, 0]).all(axis=1).tolist() == [True, False, True]
 
 
+def test_a_verdict_that_one_entry_switches_off_stays_off_whatever_another_says_of_limits():
+    window = noise()
+    window[0, :, 0] = 0.5
+    entries = (SensorChannel(match="*", off=("flat", "stuck")), SensorChannel(match="a", low=-4, high=4))
+    assert verdict_of(window, entries=entries)[0] == "ok"
+    assert verdict_of(window, entries=entries[1:])[0] == "flat"
+
+
 def test_every_verdict_says_what_it_rests_on():
     meta = models.metadata(
         channels=[Channel("a", unit="bar", low=0.0, high=1.0, flat_s=4.0, missing=0.01)], window=64

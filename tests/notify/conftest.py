@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from tests.kafka_cluster import KafkaCluster
 from tests.notify.receiver import Receiver
@@ -23,6 +25,16 @@ def either(bootstrap: str, topic: str, tmp_path: Path, request: pytest.FixtureRe
     exactly_once = request.node.callspec.params["bootstrap"] == "apache"
     with notify_site(bootstrap, topic, tmp_path, exactly_once) as made:
         yield made
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    """The lines that are logged, whatever other tests have set."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)
 
 
 @pytest.fixture

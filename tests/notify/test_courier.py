@@ -45,12 +45,6 @@ def items(where: Endpoint, *events, now=T0) -> list[Item]:
 
 
 @pytest.fixture
-def log():
-    with structlog.testing.capture_logs() as lines:
-        yield lines
-
-
-@pytest.fixture
 def couriers():
     """Makes couriers, and ends them."""
     made = []

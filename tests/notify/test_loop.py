@@ -1,8 +1,10 @@
 """The loop on a log in memory: deliveries in doubt, restarts, other topics; nothing is lost or counted twice."""
 
+import json
 import random
 import threading
 
+import jsonschema
 import pytest
 import structlog
 
@@ -18,6 +20,7 @@ from monitor.notify.loop import Loop
 from monitor.notify.sending import sender
 from monitor.notify.service import opened, own_config
 from monitor.notify.telemetry import Metrics
+from monitor.schemas import schemas
 from monitor.state import StateEntry, StateKey, encode_entry, encode_key
 from monitor.takeover import Takeover
 from monitor.telemetry import Metrics as DaemonMetrics
@@ -151,6 +154,23 @@ def test_whatever_fails_and_ends_all_is_told_and_counted_as_if_nothing_had(notif
     assert sorted(ids) == sorted(each.event_id for each in expected)
 
 
+def test_groups_and_what_is_kept_are_as_their_schemas_say(notifying):
+    plant = notifying()
+    plant.rings(event("a", 0), event("b", 10), cleared("a", 20, 0), cleared("b", 30, 10))
+    plant.until(lambda: len(plant.told()) == 2, "the group is told and over")
+    found = {"anomalies.group": [], "state.notify": [], "state.key": []}
+    for record in plant.broker.read("tocsin.anomalies"):
+        if b"tocsin.group" in dict(record.headers)["ce_type"]:
+            found["anomalies.group"].append(json.loads(record.value))
+    for record in plant.broker.read("tocsin.state"):
+        found["state.key"].append(json.loads(record.key))
+        found["state.notify"] += [json.loads(record.value)] if record.value else []
+    for name, documents in found.items():
+        assert documents
+        for document in documents:
+            jsonschema.Draft202012Validator(schemas()[name]).validate(document)
+
+
 def test_delivery_that_fails_before_and_after_tells_once_and_counts_once(notifying):
     for fails in ("before", "after"):
         plant = notifying(transport=Doubtful)
@@ -209,26 +229,17 @@ def test_endpoint_that_is_no_more_leaves_nothing_behind(notifying, receiver):
     other.kill()
 
 
-def test_state_of_another_version_is_told_and_passed_over(notifying, receiver):
-    with structlog.testing.capture_logs() as lines:
-        plant = notifying()
-        bad = encode_key(StateKey("tocsin.notify", "tocsin-notify", "alarm/x/y"))
-        plant.broker.append(Outgoing("tocsin.state", b'{"v":9}', bad, (), 0))
-        plant.broker.append(
-            Outgoing(
-                "tocsin.state",
-                encode_entry(StateEntry(1, AlarmState())),
-                encode_key(StateKey("r", "a", "d")),
-                (),
-                0,
-            )
-        )
-        plant.restart()
-    told = [line for line in lines if line["event"] == "state_unreadable"]
-    assert [line["key"] for line in told] == ["alarm/x/y"]
+def test_state_of_another_version_is_told_and_passed_over(notifying, log):
+    plant = notifying()
+    bad = encode_key(StateKey("tocsin.notify", "tocsin-notify", "alarm/x/y"))
+    plant.broker.append(Outgoing("tocsin.state", b'{"v":9}', bad, (), 0))
+    own = encode_key(StateKey("tocsin.readings", "a", "d"))
+    plant.broker.append(Outgoing("tocsin.state", encode_entry(StateEntry(1, AlarmState())), own, (), 0))
+    plant.restart()
+    assert [line["key"] for line in log if line["event"] == "state_unreadable"] == ["alarm/x/y"]
 
 
-def test_the_daemon_passes_over_what_notify_keeps_and_says_nothing(notifying):
+def test_the_daemon_passes_over_what_notify_keeps_and_says_nothing(notifying, log):
     plant = notifying()
     plant.rings(event("a", labels={}))
     plant.until(lambda: bool(plant.told()), "it is told")
@@ -237,8 +248,8 @@ def test_the_daemon_passes_over_what_notify_keeps_and_says_nothing(notifying):
     plant.broker.append(Outgoing("tocsin.state", b"{}", b"a stranger's", (), 0))
     transport = MemoryTransport(plant.broker, "tocsin.readings", "tocsin.state")
     transport.poll(0.0)
-    with structlog.testing.capture_logs() as lines:
-        takeover = Takeover(parse({}), transport, structlog.get_logger(), DaemonMetrics(), lambda: 0.0)
-        found = takeover.resume(("tocsin.readings", 0), {})
+    log.clear()
+    takeover = Takeover(parse({}), transport, structlog.get_logger(), DaemonMetrics(), lambda: 0.0)
+    found = takeover.resume(("tocsin.readings", 0), {})
     assert [key.asset for key, _ in found.entries] == ["a"]
-    assert [line["key"] for line in lines] == ["a stranger's"]
+    assert [line["key"] for line in log] == ["a stranger's"]

@@ -54,10 +54,17 @@ def test_partition_that_has_more_to_be_read_is_not_overtaken():
     made = started()
     add(made, 0, 0, time_s=10, came_s=0)
     add(made, 0, 1, time_s=99, came_s=0)
-    assert made.ready(2 * SECOND, 500 * SECOND, much) == []
-    add(made, 1, 0, time_s=50, came_s=500)
-    assert places(made.ready(2 * SECOND, 500 * SECOND, much)) == [(0, 0), (1, 0)]
-    assert places(made.ready(2 * SECOND, 500 * SECOND, nothing)) == [(0, 1)]
+    assert made.ready(2 * SECOND, 20 * SECOND, much) == []
+    add(made, 1, 0, time_s=50, came_s=20)
+    assert places(made.ready(2 * SECOND, 20 * SECOND, much)) == [(0, 0), (1, 0)]
+    assert places(made.ready(2 * SECOND, 20 * SECOND, nothing)) == [(0, 1)]
+
+
+def test_partition_that_cannot_be_read_on_is_waited_for_within_reason():
+    made = started()
+    add(made, 0, 0, time_s=10, came_s=0)
+    assert made.ready(2 * SECOND, 29 * SECOND, much) == []
+    assert places(made.ready(2 * SECOND, 30 * SECOND, much)) == [(0, 0)]
 
 
 def test_position_is_the_first_offset_that_was_not_handled():

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
+from msgspec.structs import replace
 
 from monitor.annunciations import MINUTE
+from monitor.events import Contribution, encode_event
 from monitor.notify import notifier
 from monitor.notify.notifier import Notifier
 from monitor.notify.outbox import Outbox, done, settle, tick
@@ -171,8 +173,16 @@ def test_what_exceeds_the_rate_becomes_one_summary():
     assert len(box.items) == 3
 
 
+def test_machines_are_told_of_everything_unless_it_is_set_otherwise():
+    log = [event(f"p{i}", i, **ALONE) for i in range(100)]
+    assert len(told(*log).items) == 100
+    assert len(told(*log, kind="apprise", url="json://h").items) == 60
+    box = told(*log, rate_per_minute=1.0, burst=10)
+    assert (len(box.items), box.gathered.count) == (10, 90)
+
+
 def test_what_was_only_in_a_summary_is_not_ended():
-    box = told(event("a", **ALONE), event("b", 1, **ALONE), cleared("b", 2, 1, **ALONE), burst=1)
+    box = told(event("a", **ALONE), event("b", 1, **ALONE), cleared("b", 2, 1, **ALONE), burst=1, rate_per_minute=1.0)
     assert kinds(box) == [("raise", key("a"))]
 
 
@@ -197,6 +207,20 @@ def test_of_a_time_before_there_was_anybody_to_tell_only_what_stands_is_news():
     settle(box)
     assert kinds(box) == [("raise", key("b", 20))]
     assert box.items[4].alert.state == "acknowledged"
+
+
+def test_no_entry_is_larger_than_a_broker_takes_whatever_assets_are_called():
+    state, largest = Notifier(), 0
+    wide = tuple(Contribution("c" * 1000 + str(i), 0.01) for i in range(500))
+    for i in range(600):
+        name = f"{i:04}" + "\N{WRENCH}" * 245  # of four bytes each: the longest that an asset may have
+        each = replace(event(name, i / 10), channels=wide)
+        for told_of in notifier.step(Notify(), ENDPOINTS, state, each, T0, T0):
+            largest = max(largest, len(encode_event(told_of)))
+        if i % 50 == 0:
+            largest = max(largest, *(len(encode(value) or b"") for _, value in changes(state)))
+    largest = max(largest, *(len(encode(value) or b"") for _, value in changes(state)))
+    assert 300_000 < largest < 900_000
 
 
 STATES = ["unacknowledged", "acknowledged", "returned", "normal", "shelved", "latched", "suppressed"]

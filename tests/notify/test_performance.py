@@ -140,6 +140,7 @@ def logs(draw):
         asset = draw(st.sampled_from("abc"))
         state = draw(st.sampled_from([*STATES, "unacknowledged", "normal"]))
         transition = "acknowledged" if "acknowledged" in state and draw(st.booleans()) else "raised"
+        transition = draw(st.sampled_from([transition] * 5 + ["revised", "rejected"]))
         active = state in ("unacknowledged", "acknowledged") or draw(st.booleans())
         late = draw(st.sampled_from([0, 0, 0, 30, 4000]))
         events.append(
@@ -178,9 +179,19 @@ def test_figures_are_those_of_the_whole_event_log(log, operators):
     }
 
 
+def test_asking_before_anything_rang_changes_nothing():
+    known = Performance()
+    found = figures(NORMS, known, T0 + 10**6 * MINUTE)  # a recording's time may be long before the clock's
+    assert (found.observed_hours, found.per_hour, found.flood_share) == (0, 0, 0)
+    assert known == Performance()
+    step(NORMS, known, event(), T0)
+    assert known.newest == T0
+
+
 def test_asking_often_changes_nothing():
-    known = told(*raises(30, 20))
+    known, before = told(*raises(30, 20)), told(*raises(30, 20))
     for second in range(0, 4000, 7):
         figures(NORMS, known, T0 + 600 * SECOND + second * SECOND)
+    assert known == before
     asked = figures(NORMS, known, T0 + 100 * MINUTE)
     assert asked == figures(NORMS, told(*raises(30, 20)), T0 + 100 * MINUTE)

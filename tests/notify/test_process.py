@@ -1,9 +1,10 @@
 """`tocsin notify` as a process: what is told, once, in order, whatever happens to it."""
 
 import json
+import os
 import random
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,8 @@ from monitor.events import SensorEvent, to_datetime
 from monitor.notify.notifier import Notifier
 from monitor.notify.state import restored
 from monitor.state import decode_key
-from tests.e2e.site import DaemonProcess, metrics, tocsin, until
+from tests.e2e.site import DaemonProcess, metrics, readings, tocsin, until
+from tests.e2e.site import site as daemon_site
 from tests.kafka_cluster import KafkaCluster
 from tests.notify.alertmanager import alertmanager, alerts, program
 from tests.notify.events import T0, acknowledged, cleared, event
@@ -342,3 +344,32 @@ resend_s = 1
         first = alerts(url)[0]["endsAt"]
         until(lambda: alerts(url)[0]["endsAt"] > first, "the other is told again", process)
         process.stop()
+
+
+@pytest.mark.kafka
+def test_incidents_of_a_real_daemon_are_told(
+    kafka_cluster: KafkaCluster, topic, tmp_path, receiver: Receiver
+) -> None:
+    with daemon_site(kafka_cluster.bootstrap, topic, tmp_path, "cooperative-sticky", idle_limit_s=3) as plant:
+        text = plant.write_config("notify").read_text() + "\n[notify]\norder_wait_s = 0.5\ntelemetry_port = 0\n"
+        config = tmp_path / "notify.toml"
+        config.write_text(text + pagerduty(receiver))
+        process = DaemonProcess(config, tmp_path / "notify.log", dict(os.environ), "notify")
+        try:
+            process.await_events("notifying")
+            daemon = plant.run()
+            plant.send(readings())
+            until(lambda: any(e.transition == "cleared" for e in plant.incident_events()), "one is over", daemon)
+            _, expected = plant.backtested(readings())
+            until(lambda: len(plant.incident_events()) >= len(expected), "all are published", daemon)
+            open_at_the_end = {}
+            for each in plant.incident_events():
+                open_at_the_end[each.incident_id] = each.active
+            ends = sum(not stands for stands in open_at_the_end.values())
+            until(lambda: len(once(receiver)) >= len(open_at_the_end) + ends, "all are told", process)
+            actions = Counter(action for action, _ in once(receiver))
+            assert actions == {"trigger": len(open_at_the_end), "resolve": ends}
+            assert {key for _, key in once(receiver)} == set(open_at_the_end)
+            process.stop()
+        finally:
+            process.kill()

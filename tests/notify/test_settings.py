@@ -1,5 +1,8 @@
 """Settings of notification: what is wrong is refused with its name; secrets are only for who notifies."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from monitor.config import parse, secret
@@ -106,3 +109,10 @@ def test_metrics_and_events_have_names_of_their_own():
     assert all(name.startswith(("tocsin_notify_", "tocsin_alarms_")) and text for name, _, _, text in ours)
     assert {label for row in ours for label in row[2].split(", ") if label} <= {"endpoint", "priority", "transition"}
     assert not EVENTS.keys() & DAEMON_EVENTS.keys()
+
+
+def test_example_on_the_page_is_valid():
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+    loaded = parse(tomllib.loads(example))
+    assert [each.kind for each in loaded.notify.endpoints] == ["alertmanager", "pagerduty", "webhook", "apprise"]
