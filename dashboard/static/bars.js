@@ -8,6 +8,7 @@ const LEFT = 36;
 const BOTTOM = 20;
 const ORDER = ["low", "medium", "high"];
 const LABEL_SPACE = 90;
+const WALL = { from: 2600, scale: 1.8 }; // a wall is read from across a room
 
 export class Bars {
   constructor() {
@@ -51,15 +52,21 @@ export class Bars {
 
   #point(x) {
     if (!this.bins) return;
-    const width = (this.canvas.clientWidth - LEFT) / this.totals.length;
-    this.#say(Math.max(0, Math.min(Math.floor((x - LEFT) / width), this.totals.length - 1)));
+    const width = (this.canvas.clientWidth / this.#scale - LEFT) / this.totals.length;
+    this.#say(Math.max(0, Math.min(Math.floor((x / this.#scale - LEFT) / width), this.totals.length - 1)));
+  }
+
+  get #scale() {
+    return this.canvas.clientWidth > WALL.from ? WALL.scale : 1;
   }
 
   #draw() {
     const { canvas, bins, look, totals } = this;
-    const wide = canvas.clientWidth;
+    const scale = this.#scale;
+    const wide = canvas.clientWidth / scale;
     if (!bins || wide === 0) return;
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = (window.devicePixelRatio || 1) * scale;
+    canvas.style.height = `${HEIGHT * scale}px`;
     canvas.width = Math.round(wide * ratio);
     canvas.height = Math.round(HEIGHT * ratio);
     const context = canvas.getContext("2d");

@@ -23,7 +23,7 @@ class Models {
     this.frame = el("iframe", "report");
     this.frame.setAttribute("sandbox", ""); // a report is a picture here: no scripts, no forms, no way out
     this.frame.title = "Training report";
-    this.report = el("section", "panel wide", el("div", "title", this.title, this.close), this.frame);
+    this.report = el("section", "panel apart", el("div", "title", this.title, this.close), this.frame);
     this.report.hidden = true;
     this.problem = el("p", "problem");
     this.problem.setAttribute("role", "alert");

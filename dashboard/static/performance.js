@@ -34,10 +34,10 @@ class Performance {
     this.top = el("table", "table");
     this.lists = el("section", "panel");
     const head = el("header", "summary", el("h1", "", "Performance"), this.facts, this.operators);
-    const chart = el("section", "panel wide", el("h2", "", "Alarms in ten minutes"), this.chart.node);
+    const chart = el("section", "panel apart", el("h2", "", "Alarms in ten minutes"), this.chart.node);
     const top = el("section", "panel", el("h2", "", "Most frequent alarms"), this.top);
     const now = el("section", "panel", el("h2", "", "Now, and how operators answered"), this.now);
-    this.body = el("div", "", this.figures, el("div", "panels", chart, top, now, this.lists));
+    this.body = el("div", "", this.figures, chart, el("div", "panels", top, now, this.lists));
     this.empty = el("p", "empty", "No alarm has been told of in the time that is held.");
     this.status = new StatusLine();
     this.host = el("main", "tocsin performance", head, this.periods.node, this.body, this.empty, this.status.node);
