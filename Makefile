@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 SECONDS ?= $(if $(HEADLESS),60,300)
 
-.PHONY: demo test fast check bench quality faults clean
+.PHONY: demo test fast check bench quality faults screens clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.pip:
@@ -58,6 +58,9 @@ quality: $(VENV)/.dev ## how well models detect, on the labelled data in TOCSIN_
 
 faults: $(VENV)/.dev ## what faults of daemons, brokers and networks do to the outputs; QUICK=1 in five minutes, ONLY=NAME one of them, CLIENT=confluent
 	@$(BIN)/python -m tests.faults $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(CLIENT),--client $(CLIENT))
+
+screens: $(VENV)/.dev ## pictures of every page of the dashboard over a plant with everything in it, into docs/screens; SERVE=1 to look around
+	@$(BIN)/python -m tests.screens
 
 clean: ## what was built, but not the virtual environment
 	@rm -rf build .tocsin .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from monitor.config import load
+from monitor.config import Config, load
 from monitor.errors import FatalError, TocsinError
 
 EXAMPLE = "Example: tocsin-dashboard --config tocsin.toml --port 8501"
@@ -32,29 +32,25 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
 ) -> None:
-    """Show the plant live in a browser, from the topics of scores and anomalies, until Ctrl-C."""
-    load(config)
+    """Show the plant live in a browser, from the topics of scores and anomalies, until Ctrl-C.
+
+    Without a login ([auth] in .streamlit/secrets.toml, beside the configuration or in this folder) it answers this
+    machine only, where everyone may do everything.
+    """
+    settings = load(config)
     _check_free(host, port)
-    print(f"Tocsin dashboard: http://{_display(host)}:{port}", flush=True)
-    run(config, host, port)
+    run(settings, host, port, config.resolve().parent)
 
 
-def run(config: Path, host: str, port: int) -> None:
+def run(config: Config, host: str, port: int, folder: Path) -> None:
     """Serve until SIGINT or SIGTERM; blocks, and must be called from the main thread."""
-    from streamlit import config as server
     from streamlit.logger import set_log_level
-    from streamlit.web import bootstrap
 
-    from dashboard.views.shared import shared
-
-    script = str(Path(__file__).with_name("app.py"))
-    shared(str(config.resolve()))
-    options = streamlit_options(host, port)
-    if "enableAgentApi" not in server.get_options_for_section("server"):
-        del options["server_enableAgentApi"]  # older versions have no such door to close
     set_log_level("ERROR")  # before the options, of which it would warn that they are options
-    bootstrap.load_config_options(options)
-    bootstrap.run(script, False, [str(config.resolve())], options)
+    from dashboard.server import serve
+
+    options = streamlit_options(host, port)
+    serve(config, host, options, folder, f"Tocsin dashboard: http://{_display(host)}:{port}")
 
 
 def streamlit_options(host: str, port: int) -> dict[str, Any]:

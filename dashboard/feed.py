@@ -1,7 +1,7 @@
 """The thread that keeps the live picture up to date: one consumer for all viewers.
 
-It reads every partition of the score and anomaly topics by assignment, without a group, so that any number
-of dashboards see everything. A broker or a topic that is missing is waited for and named on the page.
+It reads every partition of the topics of scores, anomalies and commands by assignment, without a group, so that
+any number of dashboards see everything. A broker or a topic that is missing is waited for and named on the page.
 """
 
 import logging
@@ -17,8 +17,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from dashboard.live import BrokenMessage, Plant
+from monitor.commands import decode_command
 from monitor.config import Config
-from monitor.events import decode_event
+from monitor.errors import InvalidCommand
+from monitor.events import decode_message
 from monitor.wire import decode_scores
 
 log = logging.getLogger("tocsin.dashboard")
@@ -26,8 +28,10 @@ log = logging.getLogger("tocsin.dashboard")
 PAUSE_S = 0.1
 RETRY_S = 1.0
 CHECK_S = 2.0
+BUSY_CHECK_S = 15.0  # a busy topic shows that the broker is there; partitions may be new all the same
 QUIET_S = 2.0
 ANSWER_MS = 5000
+BROKEN = (BrokenMessage, InvalidCommand, pa.ArrowException, msgspec.DecodeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,9 @@ class Feed:
     _thread: threading.Thread | None = None
 
     @property
-    def topics(self) -> tuple[str, str]:
-        """Topics that are read: scores and anomalies."""
-        return self.config.topics.scores, self.config.topics.anomalies
+    def topics(self) -> tuple[str, str, str]:
+        """Topics that are read: scores, anomalies and commands."""
+        return self.config.topics.scores, self.config.topics.anomalies, self.config.topics.commands
 
     @property
     def address(self) -> str:
@@ -94,6 +98,9 @@ class Feed:
                 self._follow(consumer)
             except (KafkaError, OSError) as error:
                 self._wait_for(f"the broker at {self.address}", error)
+            except Exception as error:
+                log.exception("reading stopped, and begins again")
+                self._wait_for("reading to begin again after an error, which the server's log tells", error)
             finally:
                 consumer.close(autocommit=False, timeout_ms=1000)
 
@@ -102,7 +109,8 @@ class Feed:
         check_s = 0.0
         while not self._stop.is_set():
             # An idle poll looks the same with and without a broker, so it is asked for its partitions.
-            if self.clock() >= check_s and (not self.status.messages or self._is_quiet()):
+            is_idle = not self.status.messages or self._is_quiet()
+            if self.clock() >= check_s + (0 if is_idle else BUSY_CHECK_S):
                 self._assign(consumer)
                 check_s = self.clock() + CHECK_S
             if not consumer.assignment():
@@ -111,24 +119,30 @@ class Feed:
             # A poll that waits asks again at once where a broker answers at once: that is a core gone for nothing.
             found = consumer.poll(timeout_ms=0)
             for partition, records in found.items():
-                self.take(partition.topic, (record.value for record in records))
+                self.take(partition.topic, records)
             if not found:
                 self._stop.wait(PAUSE_S)
 
-    def take(self, topic: str, values: Iterable[bytes | None]) -> None:
-        """Put messages of one topic into the picture; broken ones are counted and skipped."""
+    def take(self, topic: str, records: Iterable[Any]) -> None:
+        """Put records of one topic into the picture; broken ones are counted and skipped."""
         now_s = self.clock()
-        for value in values:
+        for record in records:
             try:
-                if topic == self.config.topics.scores:
-                    self.plant.add_scores(decode_scores(value or b""), now_s)
-                else:
-                    self.plant.add_event(decode_event(value or b""))
-            except (BrokenMessage, pa.ArrowException, msgspec.DecodeError, ValueError, TypeError) as error:
+                self._take(topic, record, now_s)
+            except BROKEN as error:
                 self.status.broken += 1
                 log.debug("a message of %s is broken: %s", topic, error)
             self.status.messages += 1
         self.status.last_record_s = now_s
+
+    def _take(self, topic: str, record: Any, now_s: float) -> None:
+        topics, value = self.config.topics, record.value or b""
+        if topic == topics.scores:
+            self.plant.add_scores(decode_scores(value), now_s, record.partition)
+        elif topic == topics.commands:
+            self.plant.book.add_command(decode_command(value))
+        else:
+            self.plant.add_event(decode_message(record.headers, value), record.timestamp * 1_000_000)
 
     def _is_quiet(self) -> bool:
         return self.clock() - self.status.last_record_s > QUIET_S
@@ -136,12 +150,13 @@ class Feed:
     def _assign(self, consumer: KafkaConsumer) -> None:
         """Take partitions that were not there before; positions of the others stay."""
         found = {t: {TopicPartition(t, p) for p in consumer.partitions_for_topic(t) or ()} for t in self.topics}
-        missing = [topic for topic, partitions in found.items() if not partitions]
+        needed = self.topics[:2]  # without the topic of commands the plant can be watched all the same
+        missing = [topic for topic in needed if not found[topic]]
         self.status.waiting_for = f"the topic {' and '.join(missing)} at {self.address}" if missing else ""
         wanted, held = set().union(*found.values()), consumer.assignment()
         if wanted - held:
             positions = {partition: consumer.position(partition) for partition in held}
-            positions |= starts(consumer, wanted - held, self.config.topics.anomalies, self.history, self.clock())
+            positions |= starts(consumer, wanted - held, self.config.topics.scores, self.history, self.clock())
             consumer.assign(sorted(positions))
             for partition, offset in positions.items():
                 consumer.seek(partition, offset)
@@ -156,13 +171,13 @@ class Feed:
 
 
 def starts(
-    consumer: KafkaConsumer, partitions: set[TopicPartition], anomalies: str, history: History, now_s: float
+    consumer: KafkaConsumer, partitions: set[TopicPartition], scores: str, history: History, now_s: float
 ) -> dict[TopicPartition, int]:
     """Offset at which each partition is begun, so that the page opens with its history."""
     first = consumer.beginning_offsets(list(partitions), timeout_ms=ANSWER_MS)
     end = consumer.end_offsets(list(partitions), timeout_ms=ANSWER_MS)
     long_ones = [p for p in partitions if end[p] - first[p] > history.few_messages]
-    back_s = {p: history.anomalies_s if p.topic == anomalies else history.scores_s for p in long_ones}
+    back_s = {p: history.scores_s if p.topic == scores else history.anomalies_s for p in long_ones}
     at = consumer.offsets_for_times({p: int((now_s - s) * 1000) for p, s in back_s.items()}) if long_ones else {}
     later = {p: found.offset if (found := at.get(p)) else end[p] for p in long_ones}
     return {p: later.get(p, first[p]) for p in partitions}

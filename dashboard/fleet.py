@@ -1,14 +1,13 @@
 """What the fleet page says of each asset: its state in a word, and the order worst first. Pure functions."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboard.live import Glimpse, is_open
-from monitor.events import IncidentEvent
+from dashboard.live import Trace
+from monitor.events import IncidentEvent, Priority
 
 STALE_STEPS = 5
 STALE_AT_LEAST_S = 30.0
@@ -18,27 +17,49 @@ SILENT_S = 3.0
 class State(IntEnum):
     """States of an asset in the order in which a person should look at them."""
 
-    ALARM = 0
-    OVER = 1
-    STALE = 2
-    NORMAL = 3
+    UNACKNOWLEDGED = 0
+    ACKNOWLEDGED = 1
+    RETURNED = 2
+    LATCHED = 3
+    LATCHED_ACKNOWLEDGED = 4
+    OVER = 5
+    STALE = 6
+    SUPPRESSED = 7
+    SHELVED = 8
+    OUT_OF_SERVICE = 9
+    NORMAL = 10
 
 
-WORDS = {State.ALARM: "Alarm", State.OVER: "Over limit", State.STALE: "Stale", State.NORMAL: "Normal"}
+WORDS = {
+    State.UNACKNOWLEDGED: "Alarm",
+    State.ACKNOWLEDGED: "Acknowledged",
+    State.RETURNED: "Returned",
+    State.LATCHED: "Latched",
+    State.LATCHED_ACKNOWLEDGED: "Latched, acknowledged",
+    State.OVER: "Over limit",
+    State.STALE: "Stale",
+    State.SUPPRESSED: "Suppressed",
+    State.SHELVED: "Shelved",
+    State.OUT_OF_SERVICE: "Out of service",
+    State.NORMAL: "Normal",
+}
+HIDING = (State.SUPPRESSED, State.SHELVED, State.OUT_OF_SERVICE)
+PRIORITIES: dict[Priority, int] = {"high": 0, "medium": 1, "low": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One asset and detector as the fleet page shows it; ratios are score over limit, ages in s of event time."""
+@dataclass(slots=True)
+class Watch:
+    """An asset and detector as its newest windows show it; kept until there are newer ones."""
 
     asset: str
     detector: str
-    state: State
-    ratio: float
-    p_value: float
-    lowest_p: float
-    age_s: float
-    incident: IncidentEvent | None
+    total: int = 0
+    newest_ns: int = 0
+    arrived_s: float = 0.0
+    ratio: float = float("nan")
+    p_value: float = float("nan")
+    lowest_p: float = 1.0
+    stale_after_s: float = STALE_AT_LEAST_S
 
     @property
     def key(self) -> str:
@@ -46,44 +67,26 @@ class Tile:
         return f"{self.detector}/{self.asset}"
 
 
-def tiles(
-    glimpses: Iterable[Glimpse], incidents: Iterable[IncidentEvent], plant_newest_ns: int, now_s: float
-) -> list[Tile]:
-    """A tile per glimpse, worst first; glimpses must carry the windows that the sparkline shows."""
-    open_ones = {(e.asset, e.detector): e for e in incidents if is_open(e)}
-    made = [tile(g, open_ones.get((g.asset, g.detector)), plant_newest_ns, now_s) for g in glimpses]
-    return sorted(made, key=worst_first)
+def watch(trace: Trace) -> Watch:
+    """Judge an asset by its newest windows."""
+    ratio = float(trace.score[-1] / trace.limit[-1]) if len(trace.score) and trace.limit[-1] > 0 else float("nan")
+    finite = trace.p_value[np.isfinite(trace.p_value)]
+    return Watch(
+        trace.asset,
+        trace.detector,
+        trace.total,
+        trace.newest_ns,
+        trace.arrived_s,
+        ratio,
+        float(trace.p_value[-1]) if len(trace.p_value) else float("nan"),
+        float(finite.min()) if len(finite) else 1.0,
+        stale_after_s(trace.window_end),
+    )
 
 
-def tile(glimpse: Glimpse, incident: IncidentEvent | None, plant_newest_ns: int, now_s: float) -> Tile:
-    """Judge one asset from its windows, its open incident and how far the plant has come."""
-    points = glimpse.points
-    age_s = max(plant_newest_ns - glimpse.newest_ns, 0) / 1e9
-    ratio = float(points.score[-1] / points.limit[-1]) if len(points) else float("nan")
-    state = judge(incident is not None, ratio, is_stale(glimpse, plant_newest_ns, now_s))
-    with np.errstate(all="ignore"):
-        lowest = float(np.nanmin(points.p_value)) if np.isfinite(points.p_value).any() else 1.0
-    p_value = float(points.p_value[-1]) if len(points) else float("nan")
-    return Tile(glimpse.asset, glimpse.detector, state, ratio, p_value, lowest, age_s, incident)
-
-
-def judge(has_open_incident: bool, ratio: float, stale: bool) -> State:
-    """State of an asset. A stale one is told before its last score is: what it says is no longer so."""
-    if has_open_incident:
-        return State.ALARM
-    if stale:
-        return State.STALE
-    return State.OVER if ratio > 1.0 else State.NORMAL
-
-
-def is_stale(glimpse: Glimpse, plant_newest_ns: int, now_s: float) -> bool:
-    """Whether the plant has gone on without an asset, for several of its windows and for a moment of our clock.
-
-    The clock takes part since a fast replay brings hours of one asset before the first minute of the next.
-    """
-    age_s = (plant_newest_ns - glimpse.newest_ns) / 1e9
-    lags = age_s > max(STALE_STEPS * step_s(glimpse.points.window_end), STALE_AT_LEAST_S)
-    return lags and now_s - glimpse.arrived_s > SILENT_S
+def stale_after_s(window_end: NDArray[np.int64]) -> float:
+    """How far the plant may go on without an asset before its last window says nothing any more."""
+    return max(STALE_STEPS * step_s(window_end), STALE_AT_LEAST_S)
 
 
 def step_s(window_end: NDArray[np.int64]) -> float:
@@ -91,16 +94,45 @@ def step_s(window_end: NDArray[np.int64]) -> float:
     return float(np.median(np.diff(window_end))) / 1e9 if len(window_end) > 1 else 0.0
 
 
-def worst_first(tile: Tile) -> tuple[int, float, float, str, str]:
-    """Sort key: state, then the alarm's or the window's lowest p-value by decade, then name.
+def is_stale(watch: Watch, plant_newest_ns: int, now_s: float) -> bool:
+    """Whether the plant has gone on without an asset, for several of its windows and for a moment of our clock.
+
+    The clock takes part since a fast replay brings hours of one asset before the first minute of the next.
+    """
+    age_s = (plant_newest_ns - watch.newest_ns) / 1e9
+    return age_s > watch.stale_after_s and now_s - watch.arrived_s > SILENT_S
+
+
+def judge(alarm: IncidentEvent | None, ratio: float, stale: bool) -> State:
+    """State of an asset from its alarm's last event.
+
+    What was annunciated is told before staleness, and a stale one before its last score: what that says is no longer
+    so. What is hidden on purpose is not over its limit to anybody.
+    """
+    state = state_of(alarm)
+    if state < State.OVER:
+        return state
+    if stale:
+        return State.STALE
+    if state is State.NORMAL and ratio > 1.0:
+        return State.OVER
+    return state
+
+
+def state_of(alarm: IncidentEvent | None) -> State:
+    """An alarm's state; one whose word is not known here is told as an alarm rather than not at all."""
+    if alarm is None:
+        return State.NORMAL
+    return State.__members__.get(alarm.state.upper(), State.UNACKNOWLEDGED if alarm.active else State.NORMAL)
+
+
+def worst_first(watch: Watch, state: State, alarm: IncidentEvent | None) -> tuple[int, int, float, float, str, str]:
+    """Sort key: state, priority, then the alarm's or the window's lowest p-value by decade, then name.
 
     Whole decades of the lowest p-value on the sparkline keep normal tiles from changing places every second.
     """
-    decade = float(np.floor(np.log10(max(tile.lowest_p, 1e-30))))
-    peak_p = tile.incident.peak_p_value if tile.incident is not None else 1.0
-    return (int(tile.state), peak_p, decade, tile.asset, tile.detector)
-
-
-def counts(tiles: Sequence[Tile]) -> dict[str, int]:
-    """How many tiles are in each state, by word, worst first."""
-    return {WORDS[state]: sum(tile.state is state for tile in tiles) for state in State}
+    decade = float(np.floor(np.log10(max(watch.lowest_p, 1e-30))))
+    annunciated = alarm is not None and state < State.OVER
+    priority = PRIORITIES.get(alarm.priority, 2) if annunciated and alarm is not None else 9
+    peak_p = alarm.peak_p_value if annunciated and alarm is not None else 1.0
+    return (int(state), priority, peak_p, decade, watch.asset, watch.detector)

@@ -4,19 +4,22 @@ Nothing here reads a clock or a broker: `feed` puts decoded messages in, the pag
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dashboard.book import Book, Limits, is_open
+from dashboard.ledger import Ledger
 from dashboard.rings import Points, Series
-from monitor.events import IncidentEvent, to_ns
+from monitor.events import Event, IncidentEvent
+
+__all__ = ["Bounds", "BrokenMessage", "Glimpse", "Plant", "Trace", "is_open", "split_scores"]
 
 MOST_ROWS = 5000
 FEWEST_ROWS = 120
-OPEN_STATES = frozenset({"unacknowledged", "acknowledged"})
 
 
 class BrokenMessage(Exception):
@@ -30,7 +33,7 @@ class Bounds:
     rows: int = MOST_ROWS
     memory_bytes: int = 256 * 2**20
     assets: int = 20_000
-    incidents: int = 5000
+    book: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -48,42 +51,57 @@ class Glimpse:
 
 
 @dataclass(slots=True)
+class Trace:
+    """What a tile needs of an asset and detector: its newest windows without their channels."""
+
+    asset: str
+    detector: str
+    total: int
+    newest_ns: int
+    arrived_s: float
+    window_end: NDArray[np.int64]
+    score: NDArray[np.float32]
+    limit: NDArray[np.float32]
+    p_value: NDArray[np.float32]
+
+
+@dataclass(slots=True)
 class Plant:
-    """All assets and incidents. Every method takes the lock for itself and hands out copies."""
+    """All assets, and the book of events. Every method takes the lock for itself and hands out copies."""
 
     bounds: Bounds = field(default_factory=Bounds)
     newest_ns: int = 0
-    revision: int = 0
     windows: int = 0
+    book: Book = field(default_factory=Book)
+    ledger: Ledger = field(default_factory=Ledger)
     _series: dict[tuple[str, str], Series] = field(default_factory=dict)
-    _incidents: dict[str, IncidentEvent] = field(default_factory=dict)
     _rows: int = MOST_ROWS
     _nbytes: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self._rows = self.bounds.rows
+        self.book.limits = self.bounds.book
 
-    def add_scores(self, table: pa.Table, arrived_s: float) -> int:
+    @property
+    def revision(self) -> int:
+        """How often an event or a command changed anything."""
+        return self.book.revision
+
+    def add_scores(self, table: pa.Table, arrived_s: float, partition: int = 0) -> int:
         """Take a decoded message of `tocsin.scores`; returns the new windows in it. Raises BrokenMessage."""
         parts = list(split_scores(table))
         with self._lock:
-            taken = sum(self._append(*part, arrived_s) for part in parts)
+            taken = sum(self._append(*part, arrived_s, partition) for part in parts)
             self.windows += taken
             self._keep_in_memory()
         return taken
 
-    def add_event(self, event: IncidentEvent) -> bool:
-        """Take an incident event; False where this or a later one of the same incident is already known."""
-        with self._lock:
-            known = self._incidents.get(event.incident_id)
-            if known is not None and known.seq >= event.seq:
-                return False
-            self._incidents[event.incident_id] = event
-            self.revision += 1
-            if len(self._incidents) > self.bounds.incidents:
-                self._drop_an_incident()
-            return True
+    def add_event(self, event: Event, told_ns: int = 0) -> bool:
+        """Take an event, told at `told_ns` (wall clock); False where it or a later one of the same is known."""
+        if isinstance(event, IncidentEvent):
+            self.ledger.add(event, told_ns)
+        return self.book.add(event)
 
     def assets(self) -> list[str]:
         """Names of all watched assets."""
@@ -101,24 +119,43 @@ class Plant:
             series = self._series.get((asset, detector))
             return None if series is None else _glimpse(series, cursor if series.epoch == epoch else 0, None)
 
-    def fleet(self, most: int, cursors: dict[tuple[str, str], int] | None = None) -> list[Glimpse]:
-        """Every asset and detector with its newest `most` windows, or those after its cursor."""
-        cursors = cursors or {}
+    def traces(self, most: int, totals: Mapping[tuple[str, str], int]) -> list[Trace]:
+        """The newest `most` windows of every asset and detector that has more of them than `totals` says."""
         with self._lock:
-            return [_glimpse(series, cursors.get(key, 0), most) for key, series in self._series.items()]
+            return [_trace(series, most) for key, series in self._series.items() if series.total != totals.get(key)]
+
+    def keys(self) -> set[tuple[str, str]]:
+        """Every asset and detector."""
+        with self._lock:
+            return set(self._series)
+
+    def partition_of(self, asset: str, detector: str) -> int | None:
+        """The partition of `tocsin.scores` that an asset's windows come from."""
+        with self._lock:
+            series = self._series.get((asset, detector))
+            return None if series is None else series.partition
+
+    def versions(self) -> dict[str, dict[str, int]]:
+        """How many assets each model version has scored last, by detector."""
+        counts: dict[str, dict[str, int]] = {}
+        with self._lock:
+            for series in self._series.values():
+                of = counts.setdefault(series.detector, {})
+                of[series.model_version] = of.get(series.model_version, 0) + 1
+        return counts
 
     def incidents(self, asset: str | None = None) -> list[IncidentEvent]:
         """Latest event of every incident, of one asset or of all, newest start first."""
-        with self._lock:
-            found = [e for e in self._incidents.values() if asset is None or e.asset == asset]
-        return sorted(found, key=lambda event: event.start, reverse=True)
+        return self.book.incidents(asset)
 
     def nbytes(self) -> int:
         """Memory of all rings."""
         with self._lock:
             return self._nbytes
 
-    def _append(self, asset: str, detector: str, version: str, points: Points, arrived_s: float) -> int:
+    def _append(
+        self, asset: str, detector: str, version: str, points: Points, arrived_s: float, partition: int
+    ) -> int:
         key = (asset, detector)
         series = self._series.get(key)
         if series is None:
@@ -130,7 +167,7 @@ class Plant:
         taken = series.append(points, self._rows)
         self._nbytes += series.nbytes - before
         if taken:
-            series.model_version, series.arrived_s = version, arrived_s
+            series.model_version, series.arrived_s, series.partition = version, arrived_s, partition
             self.newest_ns = max(self.newest_ns, series.newest_ns)
         return taken
 
@@ -142,16 +179,6 @@ class Plant:
                 if series.rows > self._rows:
                     series.resize(self._rows)
             self._nbytes = sum(series.nbytes for series in self._series.values())
-
-    def _drop_an_incident(self) -> None:
-        """Forget the oldest incident that has ended, else the oldest: an open one is worth more than a past one."""
-        oldest = min(self._incidents.values(), key=lambda event: (is_open(event), to_ns(event.start)))
-        del self._incidents[oldest.incident_id]
-
-
-def is_open(event: IncidentEvent) -> bool:
-    """Whether the last known event of an incident leaves it open."""
-    return event.state in OPEN_STATES
 
 
 def split_scores(table: pa.Table) -> Iterator[tuple[str, str, str, Points]]:
@@ -193,3 +220,10 @@ def _glimpse(series: Series, cursor: int, most: int | None) -> Glimpse:
         series.arrived_s,
         series.since(cursor, most),
     )
+
+
+def _trace(series: Series, most: int) -> Trace:
+    first = max(series.total - min(series.held, most), 0)
+    slots = np.arange(first, series.total) % max(series.rows, 1)
+    columns = (series.columns[name][slots] for name in ("window_end", "score", "limit", "p_value"))
+    return Trace(series.asset, series.detector, series.total, series.newest_ns, series.arrived_s, *columns)

@@ -51,6 +51,7 @@ class Series:
     epoch: int = 0
     held: int = 0
     arrived_s: float = 0.0
+    partition: int = 0
     repeats: int = 0
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from monitor.dashboard_settings import Dashboard
 from monitor.errors import InvalidConfiguration
 from monitor.notify.settings import checked
 from monitor.settings import Alarms, Asset, Config, Delivery, Detector, Input, Scoring, Suppression, Telemetry
@@ -16,6 +17,7 @@ __all__ = [
     "Alarms",
     "Asset",
     "Config",
+    "Dashboard",
     "Delivery",
     "Detector",
     "Input",
@@ -26,6 +28,8 @@ __all__ = [
     "parse",
     "resolve_secrets",
 ]
+
+SHORTEST_SECRET = 16
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -89,7 +93,18 @@ def parse(document: dict[str, Any], base: Path = Path()) -> Config:
     if delivery.snapshots is not None:
         delivery = msgspec.structs.replace(delivery, snapshots=str(base / delivery.snapshots))
     kafka, notify = resolve_secrets(config.kafka, base), checked(config.notify, base)
-    return msgspec.structs.replace(config, kafka=kafka, notify=notify, delivery=delivery, detectors=detectors)
+    dashboard = _dashboard(config.dashboard, base)
+    return msgspec.structs.replace(
+        config, kafka=kafka, notify=notify, delivery=delivery, detectors=detectors, dashboard=dashboard
+    )
+
+
+def _dashboard(given: Dashboard, base: Path) -> Dashboard:
+    """The dashboard's settings with the key for its tickets resolved."""
+    secret = _secret("dashboard.ticket_secret", given.ticket_secret, base)
+    if 0 < len(secret) < SHORTEST_SECRET:
+        raise InvalidConfiguration(f"dashboard.ticket_secret: shorter than {SHORTEST_SECRET} characters")
+    return msgspec.structs.replace(given, ticket_secret=secret)
 
 
 def _check_suppression(rule: Suppression, detectors: list[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from monitor.dashboard_settings import Dashboard
 from monitor.notify.settings import Notify
 from monitor.sensor_settings import SensorChannel, Sensors
 from monitor.topics import Topics
@@ -276,6 +277,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     delivery: Delivery = Delivery()
     scoring: Scoring = Scoring()
     telemetry: Telemetry = Telemetry()
+    dashboard: Dashboard = Dashboard()
     detectors: tuple[Detector, ...] = ()
     assets: tuple[Asset, ...] = ()
     alarms: Alarms = Alarms()

@@ -16,6 +16,7 @@ from monitor.admin import Retention, plan_topics
 from monitor.annunciations import Norms
 from monitor.cli import app as tocsin_app
 from monitor.columns import REASONS
+from monitor.dashboard_settings import Dashboard
 from monitor.grouping import Rules
 from monitor.notify.settings import Endpoint, Notify
 from monitor.notify.telemetry import EVENTS as NOTIFY_EVENTS
@@ -34,6 +35,7 @@ TABLES = {
     "[delivery]": Delivery,
     "[scoring]": Scoring,
     "[telemetry]": Telemetry,
+    "[dashboard]": Dashboard,
     "[[detectors]]": Detector,
     "[[assets]]": Asset,
     "[alarms]": Alarms,

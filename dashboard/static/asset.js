@@ -1,60 +1,64 @@
-// One asset: its score against its limit, its channels against what the model expected, its incidents.
+// One asset: its score against its limit, its channels against what the model expected, its incidents and sensors.
 
 const { search } = new URL(import.meta.url);
-const { mounted, Sequence } = await import(`./mount.js${search}`);
-const { StateBadge, StatusLine, duration, el, emptyText, palette, say, short, times } = await import(
-  `./dom.js${search}`
-);
+const { live } = await import(`./live.js${search}`);
+const { StatusLine, el, emptyText, palette, say } = await import(`./dom.js${search}`);
 const { Columns } = await import(`./columns.js${search}`);
 const { scoreColumns } = await import(`./charts.js${search}`);
-const { Panel, SCORE, EXPECTED, SHARE } = await import(`./panel.js${search}`);
+const { Channels } = await import(`./channels.js${search}`);
+const { Panel, SCORE } = await import(`./panel.js${search}`);
 const { Contributions, IncidentList } = await import(`./incidents.js${search}`);
+const { AlarmPanel, SensorPanel } = await import(`./alarm.js${search}`);
+const { Head } = await import(`./head.js${search}`);
+const { Ranges } = await import(`./ranges.js${search}`);
+const { askPast, pastEnds } = await import(`./past.js${search}`);
 
-const SHOWN_AT_FIRST = 8;
-const READABLE_WINDOWS = 700; // the range shown at first is the longest with no more windows than this
-const RANGES_S = [60, 600, 3600, 21_600, 86_400, 604_800];
-const RANGE_WORDS = { 60: "1 min", 600: "10 min", 3600: "1 h", 21_600: "6 h", 86_400: "1 d", 604_800: "7 d" };
+const LONGEST_PAST_S = 86_400 * 7; // that one question for the past may span
 
 class Asset {
   constructor(root) {
-    this.sequence = new Sequence();
+    this.data = {};
+    this.given = {}; // what the page handed over
     this.columns = new Columns();
-    this.names = [];
+    this.past = null; // windows of the past that are shown instead
     this.incidents = [];
     this.chosen = null;
     this.zoomed = null; // a range of time [s, s] that a person holds on to, or null to follow the newest window
-    this.span_s = null; // how much of the past is followed; Infinity is all of it, null not yet decided
-    this.showsAll = false;
-    this.panels = [];
+    this.frozen = false;
     this.sync = `tocsin-${crypto.randomUUID?.() ?? Math.random()}`;
     this.#build(root);
     this.resize = new ResizeObserver(() => this.#panelsShown().forEach((panel) => panel.chart?.fit()));
     this.resize.observe(this.host);
+    this.keys = (event) => this.#key(event);
+    document.addEventListener("keydown", this.keys);
   }
 
   #build(root) {
-    this.picker = el("select", "picker");
-    this.picker.setAttribute("aria-label", "Asset");
-    this.picker.addEventListener("change", () => this.open(this.picker.value));
-    this.badge = new StateBadge();
-    this.facts = el("p", "facts");
-    this.ranges = el("span", "ranges");
-    this.ranges.setAttribute("role", "group");
-    this.ranges.setAttribute("aria-label", "Time shown");
-    this.head = el("header", "summary", el("h1", "", this.picker), this.badge.node, this.facts, this.ranges);
+    this.ranges = new Ranges({
+      follow: () => this.#live(),
+      live: () => this.#live(),
+      freeze: () => this.#freeze(),
+      earlier: () => this.#step(-1),
+      later: () => this.#step(1),
+    });
+    this.head = new Head((name, value) => this.trigger(name, value), this.ranges.node);
+    this.told = el("p", "told");
+    this.told.setAttribute("role", "status");
     this.score = new Panel(this, SCORE);
     say(this.score.name, "Score against its limit");
-    this.legend = el("p", "facts legend");
-    this.grid = el("div", "channels");
-    this.more = el("button", "quiet");
-    this.more.addEventListener("click", () => this.#toggleAll());
+    this.channels = new Channels(this);
+    this.alarm = new AlarmPanel((action) =>
+      this.trigger(action, { incident: this.#openIncident()?.id ?? "", at: Date.now() }),
+    );
+    this.sensors = new SensorPanel();
     this.why = new Contributions();
     this.list = new IncidentList((incident) => this.#choose(incident));
-    const charts = el("div", "charts", this.score.node, this.legend, this.grid, this.more);
-    this.body = el("div", "body", charts, el("aside", "", this.why.node, this.list.node));
+    const charts = el("div", "charts", this.told, this.score.node, ...this.channels.nodes);
+    const aside = el("aside", "", this.alarm.node, this.sensors.node, this.why.node, this.list.node);
+    this.body = el("div", "body", charts, aside);
     this.empty = el("p", "empty");
     this.status = new StatusLine();
-    this.host = el("main", "tocsin asset", this.head, this.body, this.empty, this.status.node);
+    this.host = el("main", "tocsin asset", this.head.node, this.body, this.empty, this.status.node);
     root.append(this.host);
   }
 
@@ -67,19 +71,32 @@ class Asset {
     };
   }
 
-  update({ data, setTriggerValue }) {
-    this.open = (asset) => setTriggerValue("open", asset);
+  refresh(given) {
+    this.given = given;
+    this.status.who(given, () => this.trigger("log_out", Date.now()));
+    if (given.incident !== this.asked) [this.asked, this.jump] = [given.incident, given.incident];
     const before = JSON.stringify(this.look);
     this.look = palette(this.host);
-    const kind = this.sequence.accept(data, setTriggerValue);
-    if (kind) this.#take(data, kind === "whole");
-    else if (JSON.stringify(this.look) !== before)
-      this.#panelsShown().forEach((panel) => panel.chart?.redraw());
+    if (JSON.stringify(this.look) !== before) this.#panelsShown().forEach((panel) => panel.chart?.redraw());
+    if (this.columns.length) this.#actions();
+  }
+
+  connection(since_s) {
+    this.status.connection(since_s);
+    this.host.classList.toggle("lost", since_s !== null);
+  }
+
+  show(change, whole) {
+    this.data = whole ? change : { ...this.data, ...change };
+    if ((whole || change.reset) && !this.frozen) this.columns.clear();
+    this.#take(change);
   }
 
   destroy() {
     this.resize.disconnect();
-    [this.score, ...this.panels].forEach((panel) => panel.destroy());
+    document.removeEventListener("keydown", this.keys);
+    this.score.destroy();
+    this.channels.destroy();
   }
 
   /** Hold on to a range of time in all charts, or follow the newest window again. */
@@ -89,113 +106,77 @@ class Asset {
     this.#panelsShown().forEach((panel) => panel.chart?.zoom(this.range));
   }
 
-  /** The range of time that the charts show. */
+  /** The range of time that the charts show, and the windows in it. */
   get range() {
     if (this.zoomed) return this.zoomed;
-    const { time } = this.columns;
-    return [Math.max(time[0], time.at(-1) - this.span_s), time.at(-1)];
+    const { time } = this.shown;
+    return this.past ? [time[0], time.at(-1)] : this.ranges.followed(time);
   }
 
-  /** Buttons for the ranges that the past can fill; none is pressed while a person holds on to another. */
+  get shown() {
+    return this.past ?? this.columns;
+  }
+
   #offerRanges() {
-    const { time } = this.columns;
-    const past = time.at(-1) - time[0];
-    const step = past / Math.max(time.length - 1, 1);
-    const offered = [...RANGES_S.filter((s) => s < past && s > 20 * step), Infinity];
-    this.span_s ??= offered.filter((s) => Math.min(s, past) <= READABLE_WINDOWS * step).at(-1) ?? offered[0];
-    const state = JSON.stringify([offered, this.span_s, this.zoomed !== null]);
-    if (state === this.offered) return;
-    this.offered = state;
-    const buttons = offered.map((s) => {
-      const button = el("button", "", s === Infinity ? "All" : RANGE_WORDS[s]);
-      button.type = "button";
-      button.setAttribute("aria-pressed", String(this.zoomed === null && s === this.span_s));
-      button.addEventListener("click", () => {
-        this.span_s = s;
-        this.zoom(null);
-      });
-      return button;
-    });
-    this.ranges.replaceChildren(...(this.zoomed ? [el("span", "held", "Held")] : []), ...buttons);
+    const held = this.frozen ? "Frozen" : this.past ? "History" : this.zoomed ? "Held" : "";
+    if (this.ranges.span_s === null) this.ranges.offer(this.columns.time, "", null);
+    this.ranges.offer(this.columns.time, held, this.range);
   }
 
-  #take(data, whole) {
-    const isEmpty = data.columns === undefined || (this.columns.length === 0 && data.columns.n === 0);
+  #take(change) {
+    const { data } = this;
+    const isEmpty = this.columns.length === 0 && !change.columns?.n;
+    const fresh = change.columns && !this.frozen ? this.columns.append(change.columns, data.rows) : 0;
     this.#describe(data, isEmpty);
     if (isEmpty) return;
-    if (whole) this.columns.clear();
-    const fresh = this.columns.append(data.columns, data.rows);
-    if (data.channels) this.#nameChannels(data.channels);
-    if (data.incidents) this.#takeIncidents(data.incidents);
-    if (fresh || whole || data.channels || data.incidents) this.#draw();
+    const isRenamed = change.channels && !this.past;
+    if (isRenamed || !this.channels.fits(this.shown))
+      this.channels.name(this.past?.names ?? data.channels, this.shown);
+    if (change.incidents) this.#takeIncidents(change.incidents);
+    if (change.sensors) this.channels.mark(change.sensors);
+    this.sensors.show(data.sensors, data.newest);
+    this.#actions();
+    if (this.jump) this.#jump();
+    if ((fresh && !this.past) || isRenamed || change.incidents) this.#draw();
+  }
+
+  #actions() {
+    this.alarm.show(this.data, this.given.may ?? [], this.given.notice);
   }
 
   #describe(data, isEmpty) {
-    this.#listAssets(data);
+    this.head.show(data, isEmpty);
     this.empty.hidden = !isEmpty;
     this.body.hidden = isEmpty;
-    this.head.hidden = !data.asset;
-    this.ranges.hidden = isEmpty;
-    this.facts.hidden = isEmpty;
+    this.ranges.node.hidden = isEmpty;
     say(this.empty, emptyText(data.status));
     this.status.set(data.status);
     this.status.node.hidden = isEmpty && Boolean(data.status.waiting_for);
-    this.badge.node.hidden = isEmpty;
-    if (isEmpty) return;
-    this.badge.set(data.state, data.word);
-    const age = data.age_s < 1 ? "up to date" : `${duration(data.age_s)} behind the plant`;
-    say(
-      this.facts,
-      `${times(data.ratio)} limit · p ${short(data.p)} · ${age} · ${data.detector}, model ${data.model_version}`,
-    );
+    if (isEmpty || (this.host.dataset.priority ?? null) === (data.priority ?? "")) return;
+    this.host.dataset.priority = data.priority ?? "";
+    this.look = palette(this.host);
   }
 
-  /** The asset on screen, and the others to choose from. */
-  #listAssets({ asset, assets }) {
-    if (assets === undefined) return;
-    const options = assets.map((name) => {
-      const option = el("option", "", name);
-      option.value = name;
-      return option;
-    });
-    this.picker.replaceChildren(...options);
-    this.picker.value = asset;
-  }
-
-  #nameChannels(channels) {
-    this.names = channels;
-    const kinds = this.columns.kinds.join();
-    if (this.panels.length !== channels.length || this.kinds !== kinds)
-      this.#makePanels(channels.length, kinds);
-    this.panels.forEach((panel, c) => {
-      const { name, unit } = channels[c];
-      say(panel.name, unit ? `${name} (${unit})` : name);
-      panel.name.title = name;
-    });
-    this.#arrange();
-  }
-
-  #makePanels(count, kinds) {
-    this.panels.forEach((panel) => panel.destroy());
-    this.kinds = kinds;
-    const isExpected = kinds !== "shares";
-    const key = (kind, word) => el("span", "key", el("i", kind), word);
-    const words = isExpected
-      ? [key("seen", "seen"), key("expected", "expected by the model")]
-      : [key("seen", "part in the score")];
-    this.legend.replaceChildren(...words, key("open", "open incident"), key("past", "past incident"));
-    this.panels = Array.from({ length: count }, () => new Panel(this, isExpected ? EXPECTED : SHARE));
-    this.grid.replaceChildren(...this.panels.map((panel) => panel.node));
+  #openIncident() {
+    return this.incidents.find((incident) => incident.open);
   }
 
   #takeIncidents(incidents) {
-    const openBefore = this.incidents.find((incident) => incident.open)?.id;
+    const openBefore = this.#openIncident()?.id;
     this.incidents = incidents;
-    const open = incidents.find((incident) => incident.open);
+    const open = this.#openIncident();
     // A new alarm takes the view; what a person has chosen stays otherwise.
-    if (open && open.id !== openBefore) this.chosen = open.id;
+    if (open && open.id !== openBefore && !this.jump) this.chosen = open.id;
     if (!incidents.some((incident) => incident.id === this.chosen)) this.chosen = incidents[0]?.id ?? null;
     this.#explain();
+  }
+
+  /** Go to the incident in the address, once it is known. */
+  #jump() {
+    const incident = this.incidents.find(({ id }) => id === this.jump);
+    this.jump = null;
+    if (incident) this.#choose(incident);
+    else say(this.told, "The incident in the address is not known here any more.");
   }
 
   #choose(incident) {
@@ -204,57 +185,95 @@ class Asset {
     const newest = this.columns.time.at(-1);
     const end = incident.end ?? newest;
     const pad = Math.max((end - incident.start) * 1.5, 60);
-    this.zoom([Math.max(incident.start - pad, this.columns.time[0]), Math.min(end + pad, newest)]);
-    this.#draw();
+    this.#go([incident.start - pad, Math.min(end + pad, newest)], incident.start);
+  }
+
+  /** Show a range: of what is held where that reaches back to `needed`, else of the past. */
+  async #go([from, to], needed = from) {
+    const { time } = this.columns;
+    if (needed >= time[0]) {
+      this.past = null;
+      this.zoomed = [Math.max(from, time[0]), Math.min(to, time.at(-1))];
+      this.#redraw();
+      return;
+    }
+    say(this.told, "Reading the past…");
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    try {
+      const found = await askPast(this, this.data, [from, Math.max(to, from + 1)]);
+      if (turn !== this.turn) return;
+      if (found.columns.length === 0) {
+        say(this.told, pastEnds(found.begins));
+        return;
+      }
+      this.past = Object.assign(found.columns, { names: found.channels });
+      this.zoomed = [from, to];
+      say(this.told, found.cut ? "The past is shown in part: that range holds too much to read at once." : "");
+      this.#redraw();
+    } catch (error) {
+      say(this.told, error.message);
+    }
+  }
+
+  #step(direction) {
+    const [from, to] = this.range;
+    const span = Math.min(to - from, LONGEST_PAST_S) || 60;
+    const next = [from + direction * span, to + direction * span];
+    if (direction > 0 && next[1] >= this.columns.time.at(-1)) this.#live();
+    else this.#go(next);
+  }
+
+  #freeze() {
+    if (this.frozen) {
+      this.#live();
+      return;
+    }
+    this.zoomed = this.range;
+    this.frozen = true;
+    this.#offerRanges();
+  }
+
+  /** Follow the newest window again; what came while the picture was frozen is asked for. */
+  #live() {
+    const wasFrozen = this.frozen;
+    [this.frozen, this.past, this.zoomed] = [false, null, null];
+    this.turn = (this.turn ?? 0) + 1;
+    say(this.told, "");
+    this.#redraw();
+    if (wasFrozen) this.again();
+  }
+
+  #key(event) {
+    const field = event.composedPath()[0];
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(input|select|textarea)$/i.test(field.tagName)) return;
+    if (event.key === "f" && this.columns.length) this.#freeze();
+    else if (event.key === "Escape" && (this.zoomed || this.past)) this.#live();
+    else return;
+    event.preventDefault();
   }
 
   #explain() {
     const newest = this.columns.time.at(-1);
     this.why.show(this.incidents.find((incident) => incident.id === this.chosen) ?? null, newest);
     this.list.show(this.incidents, this.chosen, newest);
-    this.#arrange();
-  }
-
-  #toggleAll() {
-    this.showsAll = !this.showsAll;
-    this.#arrange();
-    this.#draw();
-  }
-
-  /** Channels that contribute most to the incident in view come first; the others keep the model's order. */
-  #arrange() {
-    const chosen = this.incidents.find((incident) => incident.id === this.chosen);
-    const ranks = new Map(chosen?.channels.map((channel, rank) => [channel.name, rank]));
-    const rank = (c) => ranks.get(this.names[c]?.name) ?? ranks.size + c;
-    const order = this.panels.map((_panel, c) => c).sort((a, b) => rank(a) - rank(b));
-    this.order = order;
-    order.forEach((c, place) => {
-      const { node } = this.panels[c];
-      if (this.grid.children[place] !== node) this.grid.insertBefore(node, this.grid.children[place] ?? null);
-      node.hidden = !this.showsAll && place >= SHOWN_AT_FIRST;
-    });
-    this.more.hidden = this.panels.length <= SHOWN_AT_FIRST;
-    say(
-      this.more,
-      this.showsAll ? `Show ${SHOWN_AT_FIRST} channels` : `Show all ${this.panels.length} channels`,
-    );
+    this.channels.arrange(this.incidents.find((incident) => incident.id === this.chosen));
   }
 
   #panelsShown() {
-    return [this.score, ...this.panels.filter((panel) => !panel.node.hidden)];
+    return [this.score, ...this.channels.shown()];
+  }
+
+  /** Draw what is now shown, of other windows than before. */
+  #redraw() {
+    if (!this.channels.fits(this.shown)) this.channels.name(this.past?.names ?? this.data.channels, this.shown);
+    this.#draw();
   }
 
   #draw() {
-    const { time, channels } = this.columns;
     this.#offerRanges();
-    const range = this.range;
-    this.score.show(scoreColumns(this.columns), range);
-    this.panels.forEach((panel, c) => {
-      if (panel.node.hidden || !channels[c]) return;
-      const { seen, expected, shares } = channels[c];
-      panel.show(shares ? [time, shares] : [time, expected, seen], range);
-    });
+    this.score.show(scoreColumns(this.shown), this.range);
+    this.channels.draw(this.shown, this.range);
   }
 }
 
-export default mounted((root) => new Asset(root));
+export default live((root) => new Asset(root));

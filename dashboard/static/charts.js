@@ -5,17 +5,20 @@ const { default: uPlot } = await import(`./uPlot.esm.js${search}`);
 const { clock, short } = await import(`./dom.js${search}`);
 
 const AXIS_WIDTH = 56;
+const WALL = 2600; // from this width of the page on everything is larger, as in the style sheet
+const SCALE = 1.6;
 const SCORE_FLOOR = 1e-3; // of the limit: what is lower is as good as nothing, and zero has no logarithm
 
 /** One uPlot chart in `node`; `look()` gives the colours of now, `spans()` the incidents to shade. */
 export class Chart {
   constructor(node, { series, height, log, sync, look, spans, onCursor, onZoom }) {
     this.node = node;
-    this.height = height;
-    const line = ({ stroke, fill, ...more }) => ({
+    const scale = (node.closest(".tocsin")?.clientWidth ?? 0) >= WALL ? SCALE : 1;
+    this.height = height *= scale;
+    const line = ({ stroke, fill, width = 1.25, ...more }) => ({
       stroke: () => stroke(look()),
       ...(fill && { fill: () => fill(look()), fillTo: (u) => u.scales.y.min }),
-      width: 1.25,
+      width: width * scale,
       points: { show: false },
       ...more,
     });
@@ -27,7 +30,7 @@ export class Chart {
         tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"),
         padding: [8, 18, 0, 0],
         scales: { x: { time: true }, y: log ? { distr: 3, range: logRange } : { range: paddedRange } },
-        axes: [xAxis(look), yAxis(look, log)],
+        axes: [xAxis(look, scale), yAxis(look, log, scale)],
         series: [{}, ...series.map(line)],
         cursor: {
           y: false,
@@ -93,15 +96,15 @@ export function scoreColumns({ time, score, limit }) {
   return [time, limit, floored, over];
 }
 
-function xAxis(look) {
+function xAxis(look, scale) {
   return {
     stroke: () => look().dim,
-    font: `11px ${look().font}`,
+    font: `${11 * scale}px ${look().font}`,
     grid: { stroke: () => look().faint, width: 1 },
     ticks: { show: false },
-    size: 22,
+    size: 22 * scale,
     gap: 4,
-    space: 74,
+    space: 74 * scale,
     values: (_u, splits, _axis, _space, step) =>
       splits.map((s) => {
         const text = clock(s);
@@ -111,13 +114,13 @@ function xAxis(look) {
   };
 }
 
-function yAxis(look, log) {
+function yAxis(look, log, scale) {
   return {
     stroke: () => look().dim,
-    font: `11px ${look().font}`,
+    font: `${11 * scale}px ${look().font}`,
     grid: { stroke: () => look().faint, width: 1 },
     ticks: { show: false },
-    size: AXIS_WIDTH,
+    size: AXIS_WIDTH * scale,
     gap: 6,
     space: log ? 30 : 26,
     values: (_u, splits) => splits.map((value) => (value === null ? "" : short(value))),

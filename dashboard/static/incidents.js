@@ -15,7 +15,8 @@ export class Contributions {
     this.runbook = el("a", "runbook", "Runbook");
     this.runbook.rel = "noopener noreferrer";
     this.runbook.target = "_blank";
-    this.node = el("section", "panel", this.title, this.facts, this.bars, this.runbook);
+    this.similar = el("a", "runbook", "Similar events");
+    this.node = el("section", "panel", this.title, this.facts, this.bars, this.runbook, this.similar);
   }
 
   show(incident, newest_s) {
@@ -35,6 +36,7 @@ export class Contributions {
       .filter(({ share }, i) => i === 0 || share >= SMALLEST_SHARE);
     const largest = Math.max(...shown.map((channel) => channel.share ?? 0), 1e-9);
     this.bars.replaceChildren(...shown.map((channel) => bar(channel, largest)));
+    this.similar.href = `similar?incident=${encodeURIComponent(incident.id)}`;
     this.runbook.hidden = !incident.runbook;
     if (incident.runbook) this.runbook.href = incident.runbook;
   }
@@ -71,7 +73,7 @@ export class IncidentList {
     const { open, start, end, ratio, channels } = incident;
     const lasted = open || end === null ? "open" : duration(end - start);
     const first = channels[0]?.name ?? "";
-    const when = el("span", "when", shape(open ? "alarm" : "normal"), clock(start, newest_s));
+    const when = el("span", "when", shape(open ? "unacknowledged" : "normal"), clock(start, newest_s));
     const row = el(
       "button",
       "incident",

@@ -62,6 +62,6 @@ export class Sequence {
     const now = performance.now();
     if (now - this.#asked < 2000 && this.#asked > 0) return;
     this.#asked = now;
-    ask("resync", Date.now());
+    ask();
   }
 }

@@ -9,9 +9,10 @@ export class Panel {
   constructor(asset, { read, ...kind }) {
     this.read = read;
     this.name = el("h3", "name");
+    this.fault = el("span", "fault");
     this.values = el("span", "values");
     this.place = el("div", "plot");
-    this.node = el("section", "chart", el("div", "title", this.name, this.values), this.place);
+    this.node = el("section", "chart", el("div", "title", this.name, this.fault, this.values), this.place);
     this.options = { ...kind, ...asset.chartOptions() };
   }
 

@@ -1,72 +1,65 @@
 """The asset page: what its channels did and what the model expected, the score, the incidents and why."""
 
 import time
+from typing import Any
 
 import streamlit as st
 
-from dashboard.components import live_component
-from dashboard.fleet import tiles
-from dashboard.payload import SPARK_POINTS, Sent, asset_payload
-from dashboard.views.shared import UPDATE_S, Shared, nothing
+from dashboard.fleet_stream import FleetStream
+from dashboard.shared import Shared
+from dashboard.views.live import current_user, show_live
+from monitor.commands import allowed
+from monitor.errors import TocsinError
 
-SENT = "asset_sent"
+NOTICE = "asset_notice"
 
 
 def asset_page(shared: Shared) -> None:
-    """Mount the charts of the asset in the address once; then only new points travel, once a second."""
-    asset = _chosen_asset(shared)
-    if asset is None:
-        _wait_for_assets(shared)
-        return
-    detector = _chosen_detector(shared, asset)
-    st.session_state[SENT] = Sent()
-    charts = live_component("asset")
+    """Mount the charts of the asset in the address once; only new points travel, by the live route."""
+    asked = {name: st.query_params.get(name, "") for name in ("asset", "detector", "incident")}
+    asset = asked["asset"] or worst_asset(shared)
+    user = current_user(shared)
+    may = [] if user is None or user.role is None or not allowed("acknowledge", user.role) else ["acknowledge"]
 
-    def live() -> None:
-        sent: Sent = st.session_state[SENT]
-        if detector is None and shared.plant.detectors_of(asset):
-            st.rerun()
-        data = asset_payload(shared.plant, shared.names, shared.feed.status, sent, asset, detector or "", time.time())
-        key = f"charts/{asset}/{detector}"
-        result = charts(key=key, data=data, on_open_change=nothing, on_resync_change=sent.forget)
-        if result.open:
-            _open(str(result.open))
+    def go_to(other: Any) -> None:
+        st.query_params.from_dict({"asset": str(other)})
+        st.rerun()
 
-    st.fragment(live, run_every=UPDATE_S)()
+    def choose(other: Any) -> None:
+        st.query_params.from_dict({"asset": asset, "detector": str(other)})
+        st.rerun()
 
+    def acknowledge(wish: Any) -> None:
+        st.session_state[NOTICE] = ask_to_acknowledge(shared, asset, asked["detector"], wish)
+        st.rerun()
 
-def _chosen_asset(shared: Shared) -> str | None:
-    """The asset in the address, else the worst one; None while there is none."""
-    if asset := st.query_params.get("asset"):
-        return str(asset)
-    plant = shared.plant
-    ordered = tiles(plant.fleet(SPARK_POINTS), plant.incidents(), plant.newest_ns, time.time())
-    return ordered[0].asset if ordered else None
+    handlers = {"open": go_to, "detector": choose, "acknowledge": acknowledge}
+    extra = {"incident": asked["incident"], "may": may}
+    show_live(shared, "asset", "asset", asked | {"asset": asset}, handlers, lambda: extra | notice())
 
 
-def _open(asset: str) -> None:
-    """Go to another asset: its name in the address, and the page from the top."""
-    st.query_params["asset"] = asset
-    st.rerun()
+def notice() -> dict[str, str]:
+    """Why the last command was not sent, if it was not."""
+    return {"notice": st.session_state.get(NOTICE, "")}
 
 
-def _chosen_detector(shared: Shared, asset: str) -> str | None:
-    """The detector to show; a choice only where several watch the asset."""
-    detectors = shared.plant.detectors_of(asset)
-    if len(detectors) < 2:
-        return detectors[0] if detectors else None
-    chosen = st.segmented_control("Detector", detectors, default=detectors[0], key=f"detector/{asset}")
-    return str(chosen or detectors[0])
+def ask_to_acknowledge(shared: Shared, asset: str, detector: str, wish: Any) -> str:
+    """Send the command that a button stands for, as the user of this session; returns why it could not be."""
+    user = current_user(shared)
+    incident = str(wish.get("incident", "")) if isinstance(wish, dict) else ""
+    if user is None:
+        return "Nobody is logged in any more."
+    try:
+        shared.commands.publish(user, "acknowledge", asset, detector=detector, incident_id=incident)
+    except TocsinError as error:
+        return str(error)
+    return ""
 
 
-def _wait_for_assets(shared: Shared) -> None:
-    """Say what is waited for, and draw the page again once there is an asset."""
-    waiting = live_component("asset")
-
-    def live() -> None:
-        if shared.plant.windows:
-            st.rerun()
-        data = asset_payload(shared.plant, shared.names, shared.feed.status, Sent(), "", "", time.time())
-        waiting(key="charts/none", data=data)
-
-    st.fragment(live, run_every=UPDATE_S)()
+def worst_asset(shared: Shared) -> str:
+    """The asset that stands first on the fleet page; empty while there is none."""
+    fleet = FleetStream(shared.plant, shared.labels)
+    fleet.step(time.time())
+    whole = fleet.whole()
+    first = next(iter(whole["order"]), None)
+    return next((str(tile["asset"]) for tile in whole["tiles"] if tile["i"] == first), "")

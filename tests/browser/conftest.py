@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +15,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from monitor.broker import free_port
-from monitor.topics import Topics
-from tests.dashboard.plant import Publisher, write_model
-from tests.kafka_cluster import unique
+from tests.dashboard.plant import Publisher, own_topics, write_model
 from tests.require import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +31,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 # Streamlit looks for its server beside the address of a page before it looks above it.
-PROBES = ("/asset/_stcore/health", "/asset/_stcore/host-config")
+PAGES = ("asset", "alarms", "performance", "similar", "models", "health")
+PROBES = tuple(f"/{page}/_stcore/{probe}" for page in PAGES for probe in ("health", "host-config"))
 
 
 @dataclass(slots=True)
@@ -43,6 +41,7 @@ class Dashboard:
 
     url: str
     publisher: Publisher
+    pid: int = 0
 
 
 @dataclass(slots=True)
@@ -59,17 +58,27 @@ class Watched:
 
 
 @contextmanager
-def running_dashboard(publisher: Publisher, folder: Path) -> Iterator[Dashboard]:
-    """Run the command as a user would, from when it answers until a signal ends it in good order."""
-    port = free_port()
+def running_dashboard(
+    publisher: Publisher, folder: Path, settings: str = "", provider: str = "", port: int = 0
+) -> Iterator[Dashboard]:
+    """Run the command as a user would, from when it answers until a signal ends it in good order.
+
+    `settings` are added to the configuration; with the address of a `provider` people have to log in there.
+    """
+    port = port or free_port()
+    if provider:
+        write_secrets(folder, provider, port)
     config = folder / "tocsin.toml"
-    topics = f'scores = "{publisher.topics.scores}"\nanomalies = "{publisher.topics.anomalies}"'
-    detector = f'[[detectors]]\nname = "pumps"\nmodel = "{write_model(folder)}"\nassets = ["*"]'
-    config.write_text(f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"\n[topics]\n{topics}\n{detector}\n')
+    names = ("scores", "anomalies", "deadletter", "commands")
+    topics = "\n".join(f'{name} = "{getattr(publisher.topics, name)}"' for name in names)
+    model = folder / "pumps" if (folder / "pumps").exists() else write_model(folder)
+    detector = f'[[detectors]]\nname = "pumps"\nmodel = "{model}"\nassets = ["*"]'
+    kafka = f'[kafka]\nbootstrap_servers = "{publisher.bootstrap}"'
+    config.write_text(f"{kafka}\n[topics]\n{topics}\n{settings}\n{detector}\n")
     command = [sys.executable, "-m", "dashboard.cli", "--config", str(config), "--port", str(port)]
-    with (folder / "dashboard.log").open("wb") as log:
+    with (folder / "dashboard.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    dashboard = Dashboard(f"http://127.0.0.1:{port}", publisher)
+    dashboard = Dashboard(f"http://127.0.0.1:{port}", publisher, process.pid)
     try:
         await_answer(f"{dashboard.url}/_stcore/health", process)
         yield dashboard
@@ -79,13 +88,26 @@ def running_dashboard(publisher: Publisher, folder: Path) -> Iterator[Dashboard]
         process.kill()
 
 
+def write_secrets(folder: Path, provider: str, port: int) -> None:
+    """Streamlit's secrets for a login, as an administrator writes them."""
+    secrets = folder / ".streamlit" / "secrets.toml"
+    secrets.parent.mkdir(exist_ok=True)
+    secrets.write_text(
+        "[auth]\n"
+        f'redirect_uri = "http://127.0.0.1:{port}/oauth2callback"\n'
+        'cookie_secret = "a secret that signs the cookies of this test"\n'
+        'client_id = "tocsin"\nclient_secret = "of the client"\n'
+        f'server_metadata_url = "{provider}/.well-known/openid-configuration"\n'
+    )
+
+
 def await_answer(url: str, process: subprocess.Popen[bytes], within_s: float = 30.0) -> None:
     """Wait until an address answers; fails when the process ends first."""
     deadline, pause = time.monotonic() + within_s, threading.Event()
     while process.poll() is None and time.monotonic() < deadline:
         try:
             urllib.request.urlopen(url, timeout=2).close()
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             pause.wait(0.05)
         else:
             return
@@ -120,14 +142,16 @@ def look(chromium: Browser) -> Iterator[Callable[..., Watched]]:
     yield open_page
     errors = [error for watched in opened for error in watched.errors]
     for watched in opened:
-        watched.page.close()
+        if not watched.page.is_closed():
+            errors += watched.page.locator("[data-testid=stAlertContainer]").all_inner_texts()
+            watched.page.close()
     assert errors == []
 
 
 @pytest.fixture
 def dashboard(embedded_broker: str, tmp_path: Path) -> Iterator[Dashboard]:
     """A dashboard over topics of its own, which are there and empty."""
-    publisher = Publisher(embedded_broker, Topics(scores=unique("scores"), anomalies=unique("anomalies")))
+    publisher = Publisher(embedded_broker, own_topics())
     publisher.create_topics()
     with running_dashboard(publisher, tmp_path) as running:
         yield running

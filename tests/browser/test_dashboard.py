@@ -10,13 +10,13 @@ from playwright.sync_api import Page, expect
 from monitor.broker import free_port
 from monitor.topics import Topics
 from tests.browser.conftest import Dashboard, Watched, running_dashboard
-from tests.dashboard.plant import Publisher, incident, scores
+from tests.dashboard.plant import Publisher, incident, scores, sensor_fault
 
 pytestmark = pytest.mark.browser
 
 MARKUP = "<img src=x onerror=document.title='broken'>"
 POINTS = 5000
-UPDATES = 12
+UPDATES = 60
 
 WATCH_FRAMES = Path(__file__).with_name("watch_frames.js").read_text(encoding="utf-8")
 
@@ -73,6 +73,7 @@ def test_the_fleet_stands_worst_first_and_an_incident_appears_live(
     expect(names.first).to_have_text("pump-05")
 
 
+@pytest.mark.slow
 def test_no_frame_is_blank_while_points_arrive(
     dashboard: Dashboard, look: Callable[..., Watched], keep: Callable[[Page, str], None]
 ) -> None:
@@ -87,6 +88,7 @@ def test_no_frame_is_blank_while_points_arrive(
     seen = follow(page, send, "pump-1", POINTS)
     print(f"\n{seen}")
     assert seen["canvases"] == 9
+    assert seen["updates"] >= UPDATES
     assert (seen["blank"], seen["remounted"], seen["dimmed"]) == (0, 0, 0)
     page.get_by_role("button", name="1 h").click()
     keep(page, "asset-light")
@@ -112,12 +114,15 @@ def opened(page: Page) -> Page:
 def test_a_name_that_is_markup_is_shown_as_text(dashboard: Dashboard, look: Callable[..., Watched]) -> None:
     dashboard.publisher.send_scores(scores(MARKUP, 0, 100), scores("pump-1", 0, 100))
     dashboard.publisher.send_event(incident(MARKUP, 80, names=[MARKUP, "pressure"]))
+    dashboard.publisher.send_event(sensor_fault(MARKUP, MARKUP, "stuck", 90))
     page = look(dashboard.url).page
     expect(page.locator(".tile .name").first).to_have_text(MARKUP)
     expect(page.locator(".why").first).to_contain_text(MARKUP)
+    expect(page.locator(".sensors").first).to_contain_text(MARKUP)
     page.locator(".tile").first.click()
     expect(page.locator(".picker option:checked")).to_have_text(MARKUP)
     expect(page.locator(".bars .name").first).to_have_text(MARKUP)
+    expect(page.locator(".faults b")).to_have_text(MARKUP)
     expect(page.locator("img[src=x]")).to_have_count(0)
     assert page.title() != "broken"
 

@@ -11,7 +11,20 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from onnx import TensorProto, helper
 
-from monitor.events import Contribution, IncidentEvent, encode_event, event_headers, incident_id, to_datetime
+from monitor.commands import Command, encode_command
+from monitor.events import (
+    Contribution,
+    Event,
+    GroupEvent,
+    IncidentEvent,
+    SensorEvent,
+    Verdict,
+    encode_event,
+    event_headers,
+    identity,
+    incident_id,
+    to_datetime,
+)
 from monitor.modelfile import (
     METADATA_KEY,
     MODEL_FILE,
@@ -26,6 +39,7 @@ from monitor.modelfile import (
 )
 from monitor.topics import Topics
 from monitor.wire import Scores, encode_scores
+from tests.kafka_cluster import unique
 
 START_NS = 1_767_225_600_000_000_000
 STEP_NS = 8_000_000_000
@@ -103,6 +117,23 @@ def incident(
     )
 
 
+def sensor_fault(asset: str, channel: str, verdict: Verdict, window: int, seq: int = 1) -> SensorEvent:
+    """A sensor event at a window; its previous verdict was that all is well."""
+    return SensorEvent(
+        sensor_id=identity(asset, channel),
+        seq=seq,
+        asset=asset,
+        detector="pumps",
+        channel=channel,
+        verdict=verdict,
+        previous="ok",
+        since=moment(window - 5),
+        detected=moment(window),
+        topic="tocsin.readings",
+        partition=0,
+    )
+
+
 def write_model(folder: Path, channels: int = 8) -> Path:
     """A model directory whose file names the channels; the graph is of no use, since a dashboard never runs it."""
     metadata = ModelMetadata(
@@ -136,6 +167,11 @@ def moment(window: int) -> datetime:
     return to_datetime(START_NS + window * STEP_NS)
 
 
+def own_topics() -> Topics:
+    """Topics that no other test uses."""
+    return Topics(scores=unique("scores"), anomalies=unique("anomalies"), commands=unique("commands"))
+
+
 @dataclass(slots=True)
 class Publisher:
     """Writes to the score and anomaly topics of one test, and makes them on the first use."""
@@ -146,9 +182,10 @@ class Publisher:
     _producer: KafkaProducer | None = field(default=None)
 
     def create_topics(self) -> None:
-        """Make both topics."""
+        """Make the three topics that a dashboard reads."""
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         wanted = [NewTopic(t, self.partitions, 1) for t in (self.topics.scores, self.topics.anomalies)]
+        wanted.append(NewTopic(self.topics.commands, 1, 1))
         admin.create_topics(wanted)
         admin.close()
 
@@ -167,11 +204,15 @@ class Publisher:
                 self.producer.send(self.topics.scores, message, partition=partition)
         self.producer.flush()
 
-    def send_event(self, event: IncidentEvent) -> None:
-        """Publish an incident event and wait until it is there."""
-        self.producer.send(
-            self.topics.anomalies, encode_event(event), key=event.asset.encode(), headers=event_headers(event)
-        )
+    def send_event(self, event: Event) -> None:
+        """Publish an event and wait until it is there."""
+        key = (event.origin.asset if isinstance(event, GroupEvent) else event.asset).encode()
+        self.producer.send(self.topics.anomalies, encode_event(event), key=key, headers=event_headers(event))
+        self.producer.flush()
+
+    def send_command(self, command: Command) -> None:
+        """Publish a command and wait until it is there."""
+        self.producer.send(self.topics.commands, encode_command(command), key=command.asset.encode())
         self.producer.flush()
 
     def send_broken(self) -> None:

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from dashboard.access import User
+from dashboard.commands import build
 from dashboard.feed import Feed, History, client_settings
 from dashboard.live import Plant, is_open
 from dashboard.names import ChannelNames
 from monitor.broker import EmbeddedBroker
 from monitor.config import Config, Detector, parse
 from monitor.topics import Topics
-from tests.dashboard.plant import Publisher, incident, scores, write_model
-from tests.kafka_cluster import unique
+from tests.dashboard.plant import Publisher, incident, own_topics, scores, sensor_fault, write_model
 
 
 def eventually(condition: Callable[[], object], within_s: float = 20.0) -> None:
@@ -29,7 +31,7 @@ def eventually(condition: Callable[[], object], within_s: float = 20.0) -> None:
 @pytest.fixture
 def publisher(embedded_broker: str) -> Iterator[Publisher]:
     """A publisher to topics of its own."""
-    publisher = Publisher(embedded_broker, Topics(scores=unique("scores"), anomalies=unique("anomalies")))
+    publisher = Publisher(embedded_broker, own_topics())
     yield publisher
     publisher.close()
 
@@ -61,6 +63,19 @@ def test_scores_and_incidents_of_all_partitions_arrive(publisher: Publisher, sta
     eventually(lambda: feed.plant.windows == 103 and feed.plant.incidents("a"))
     assert is_open(feed.plant.incidents("a")[0])
     assert feed.status.waiting_for == ""
+
+
+def test_sensors_commands_and_their_answers_arrive(publisher: Publisher, start_feed: Callable[..., Feed]) -> None:
+    publisher.create_topics()
+    feed = start_feed(publisher)
+    publisher.send_event(sensor_fault("a", "pressure 1", "stuck", 20))
+    command = build(User("ann", "operator"), "acknowledge", "a", "c1", 1_800_000_000.0)
+    publisher.send_command(command)
+    publisher.send_event(replace(incident("a", 40), seq=2, state="acknowledged", command_id="c1"))
+    book = feed.plant.book
+    eventually(lambda: book.sensor_faults("a") and book.decisions() and book.decisions()[0].answers)
+    assert book.decisions()[0].command == command
+    assert book.alarms()[0].state == "acknowledged"
 
 
 def test_broken_messages_are_counted_and_skipped(publisher: Publisher, start_feed: Callable[..., Feed]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dashboard.book import Limits
 from dashboard.live import Bounds, BrokenMessage, Plant, is_open
 from dashboard.payload import incident as shown_incident
 from dashboard.rings import Points, Series
@@ -142,7 +143,7 @@ def test_a_revised_incident_is_the_same_one_with_its_new_peak(end: int | None) -
 
 
 def test_past_incidents_are_forgotten_before_open_ones() -> None:
-    plant = Plant(Bounds(incidents=2))
+    plant = Plant(Bounds(book=Limits(incidents=2)))
     plant.add_event(incident("pump-1", 10))
     plant.add_event(incident("pump-2", 20, end=30, seq=2))
     plant.add_event(incident("pump-3", 40, end=50, seq=2))
