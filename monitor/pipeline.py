@@ -25,7 +25,7 @@ from monitor.scoring import Floats
 from monitor.sensing import Faulty, Judged
 from monitor.serving import Serving, Watch
 from monitor.state import Position, StateEntry, StateKey
-from monitor.suppression import Rule
+from monitor.suppression import Rule, conditions_met
 from monitor.watched import Watched, Watching
 from monitor.windows import Sink
 
@@ -259,6 +259,8 @@ def score_windows(
     Values of faulty sensors are hidden first; what windows say of sensors goes to `judged`. `profile` gives the
     number of each asset's rules for that, None where they are the same for all.
     """
+    meta = serving.watch.metadata
+    met = conditions_met(serving.watch.conditions, windows, meta.stride)  # a machine that stands looks like a fault
     said = serving.profiles.judge(profile(partition, row), windows)
     enough = said.enough
     if judged is not None:
@@ -267,7 +269,8 @@ def score_windows(
     if not enough.all():
         counts.windows_not_scored += len(windows) - int(enough.sum())
         partition, row, bucket, windows = partition[enough], row[enough], bucket[enough], windows[enough]
-    scored.append(serving.score(partition, row, bucket, windows))
+        met = met[enough]
+    scored.append(serving.score(partition, row, bucket, windows, met))
 
 
 def _profile_of(

@@ -1,16 +1,12 @@
 """`tocsin run`: the daemon as a process, with its log, telemetry, models, transport and signals."""
 
-import contextlib
 import dataclasses
-import os
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import FrameType
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Histogram
 
 from monitor import __version__
 from monitor.assembly import assemble, load_models
@@ -20,17 +16,16 @@ from monitor.daemon import Daemon
 from monitor.errors import FatalError, RetriableError, TocsinError
 from monitor.following import Following
 from monitor.process import rest, settle
+from monitor.running import CONNECT_EVERY_S, Standing, TopicsMissing, stopping, telemetry
 from monitor.scoring import Floats, Model
-from monitor.telemetry import Metrics, TelemetryServer, configure_logging
+from monitor.telemetry import Metrics, configure_logging
 from monitor.topics import lacking
 from monitor.transport import Transport, clients
 from monitor.transport.commands import KafkaCommandLog
 from monitor.transport.member import instance_of
 from monitor.waiting import Waiting
 
-CONNECT_EVERY_S = 2.0  # while there is no broker yet
 _ENVELOPE_BYTES = 1024  # of a message around its value
-LEAVE_WITHIN_S = 9.0  # after a signal; a broker that is away is not waited for any longer
 
 
 def serve(config: Config) -> None:
@@ -71,14 +66,6 @@ def serve(config: Config) -> None:
             leave(config, log)
 
 
-class Standing:
-    """What telemetry answers: whether the process is healthy and ready, as texts of what is missing."""
-
-    def __init__(self) -> None:
-        self.healthy: Callable[[], str] = lambda: ""
-        self.ready: Callable[[], str] = lambda: "waiting for the broker"
-
-
 def timed(model: Model, histogram: Histogram) -> Model:
     """The same model, each of its calls observed in a histogram of seconds."""
 
@@ -87,37 +74,6 @@ def timed(model: Model, histogram: Histogram) -> Model:
             return model.score(windows, outputs)
 
     return dataclasses.replace(model, score=score)
-
-
-@contextlib.contextmanager
-def stopping(log: Any, timeout_s: float = LEAVE_WITHIN_S) -> Iterator[threading.Event]:
-    """SIGTERM and SIGINT ask for an orderly end, which takes at most `timeout_s`; a second one ends at once."""
-    stop = threading.Event()
-
-    def give_up() -> None:
-        log.error("stopped", detail="the broker did not answer in time; what was not committed is done again")
-        os._exit(1)
-
-    last_resort = threading.Timer(timeout_s, give_up)
-    last_resort.daemon = True
-
-    def come(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        last_resort.start()
-        stop.set()
-
-    before = {number: signal.signal(number, come) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        last_resort.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class TopicsMissing(RetriableError):
-    """Topics that the daemon reads or writes are missing or have too few partitions; the text says what to do."""
 
 
 def connect(config: Config, log: Any, stop: threading.Event, standing: Standing) -> tuple[Transport, int, int] | None:
@@ -164,28 +120,3 @@ def limits(config: Config) -> tuple[int, int]:
     except FatalError:  # this user may not ask
         found = [None, None]
     return found[0] or config.input.max_message_bytes, min(scores, (found[1] or 2 * scores) - _ENVELOPE_BYTES)
-
-
-@contextlib.contextmanager
-def telemetry(config: Config, registry: CollectorRegistry, standing: Standing) -> Iterator[str | None]:
-    """Answer /metrics, /healthz and /readyz while the process runs; gives the address."""
-    settings = config.telemetry
-    if settings.port < 0:
-        yield None
-        return
-    try:
-        server = TelemetryServer(
-            settings.host,
-            settings.port,
-            registry,
-            lambda: standing.healthy(),
-            lambda: standing.ready(),
-        )
-    except OSError as error:
-        raise FatalError(
-            f"telemetry cannot listen on {settings.host}:{settings.port}: {error.strerror}; set telemetry.port"
-        ) from None
-    try:
-        yield server.address
-    finally:
-        server.close()

@@ -22,7 +22,7 @@ from monitor.scored import ScoredWindows, recent_mean
 from monitor.scoring import Floats, Score
 from monitor.sensor_settings import DEFAULT, SensorChannel, Sensors
 from monitor.sensors import Profiles, judge
-from monitor.suppression import Condition, conditions_met
+from monitor.suppression import Condition
 from monitor.wire import Scores
 
 RECENT_WINDOWS, RECENT_VALUES = 256, 131_072  # most that is kept of what a detector scored, for trying models out
@@ -159,10 +159,15 @@ class Serving:
         self.profiles.follow(self.watch.metadata)
         return True
 
-    def score(self, partition: Ints, row: Ints, bucket: Ints, windows: Floats) -> ScoredWindows:
-        """Score and calibrate a batch of windows (B, W, C); those without a finite score are left out, as a fault."""
+    def score(
+        self, partition: Ints, row: Ints, bucket: Ints, windows: Floats, met: Bools | None = None
+    ) -> ScoredWindows:
+        """Score and calibrate a batch of windows (B, W, C); those without a finite score are left out, as a fault.
+
+        `met` (B, K) are the conditions of suppression that hold, as they were asked of what no sensor's fault hides.
+        """
         self.recent.add(windows)
-        return self._score(partition, row, bucket, windows)
+        return self._score(partition, row, bucket, windows, met)
 
     def rescore(self, bucket: Ints, windows: Floats, profile: int = 0) -> ScoredWindows:
         """Score windows (n, W, C) that were made again, less those with too little observed, and explain them all.
@@ -171,18 +176,20 @@ class Serving:
         """
         enough = judge(self.profiles.rules[profile], windows).enough
         nowhere = np.zeros_like(bucket[enough])
-        return self._score(nowhere, nowhere, bucket[enough], windows[enough], explain=True)
+        return self._score(nowhere, nowhere, bucket[enough], windows[enough], None, explain=True)
 
     def _score(
-        self, partition: Ints, row: Ints, bucket: Ints, windows: Floats, explain: bool = False
+        self, partition: Ints, row: Ints, bucket: Ints, windows: Floats, met: Bools | None, explain: bool = False
     ) -> ScoredWindows:
-        found, said = _score(self.watch, self.policy, partition, row, bucket, windows, explain)
+        met = np.zeros((len(windows), len(self.watch.conditions)), np.bool_) if met is None else met
+        found, said = _score(self.watch, self.policy, partition, row, bucket, windows, met, explain)
         sound = found.sound()
         if sound.all() and not said:
             return found
         kept, failed, rescued = found.part(sound), ~sound, 0
         if self._before is not None and failed.any():
-            again, _ = _score(*self._before, partition[failed], row[failed], bucket[failed], windows[failed], explain)
+            where = partition[failed], row[failed], bucket[failed]
+            again, _ = _score(*self._before, *where, windows[failed], met[failed], explain)
             again.before[:] = True
             good = again.sound()
             places = np.concatenate([np.flatnonzero(sound), np.flatnonzero(failed)[good]])
@@ -243,7 +250,14 @@ class Serving:
 
 
 def _score(
-    watch: Watch, policy: Policy, partition: Ints, row: Ints, bucket: Ints, windows: Floats, explain: bool = False
+    watch: Watch,
+    policy: Policy,
+    partition: Ints,
+    row: Ints,
+    bucket: Ints,
+    windows: Floats,
+    met: Bools,
+    explain: bool = False,
 ) -> tuple[ScoredWindows, str]:
     """Score and calibrate a batch of windows (B, W, C), with NaN where the model fails; and what its call raised.
 
@@ -262,7 +276,7 @@ def _score(
     outside = outside_share(watch.drift, windows, stride)
     found = ScoredWindows(
         partition, row, bucket, score, p, over, channel_score, seen, expected, before, limit, outside, closed,
-        conditions_met(watch.conditions, windows, stride), latent,
+        met, latent,
     )  # fmt: skip
     return found, said or failed
 

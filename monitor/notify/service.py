@@ -18,7 +18,7 @@ from monitor.notify.rehearsal import rehearse
 from monitor.notify.sending import send_again, sender
 from monitor.notify.settings import Endpoint, revealed
 from monitor.notify.telemetry import Metrics
-from monitor.service import CONNECT_EVERY_S, Standing, TopicsMissing, stopping, telemetry
+from monitor.running import CONNECT_EVERY_S, Standing, TopicsMissing, stopping, telemetry
 from monitor.telemetry import configure_logging
 from monitor.transport import Transport
 from monitor.transport.kafka import KafkaTransport
@@ -38,7 +38,7 @@ def notify(config: Config) -> None:
     make = {endpoint.name: partial(_courier, config, log, metrics) for endpoint in endpoints}
     for endpoint in endpoints:
         sender(endpoint, "")  # what is wrong with one is told now, not with the first alarm
-    with stopping(log) as stop, telemetry(own, metrics.registry, standing) as address:
+    with stopping(log) as stop, telemetry(own, metrics.registry, standing, "notify.telemetry_port") as address:
         log.info(
             "started", version=__version__, endpoints=[f"{each.name} ({each.kind})" for each in endpoints],
             group=own.delivery.group, telemetry=address,

@@ -13,6 +13,7 @@ from monitor.assembly import assemble, suppressions
 from monitor.config import parse
 from monitor.errors import InvalidConfiguration
 from monitor.events import to_ns
+from monitor.modelfile import Channel
 from monitor.suppression import Condition, Rule, conditions_met, first_holding, within
 from tests import models
 from tests.monitor.test_pipeline import T0, WHERE, feed, messages, started, wide
@@ -186,3 +187,16 @@ def test_a_rule_that_makes_no_sense_is_refused_with_its_name(changes, why):
     document = {"detectors": [{"name": "d", "model": "m", "assets": ["*"]}], "suppressions": [rule]}
     with pytest.raises(InvalidConfiguration, match=why):
         parse(document)
+
+
+def test_a_machine_that_stands_is_off_though_its_speed_is_taken_for_a_sensor_that_sticks():
+    """What is hidden from the model is still asked by a rule: zero for hours is what "off" looks like."""
+    channels = tuple(Channel(name, "1/s", low=-100.0, high=100.0, flat_s=0.0, missing=0.0) for name in "ab")
+    rule = {"name": "off", "assets": ["pump-*"], "channel": "a", "below": 0.01}
+    made = suppressed(rule, channels=channels, window=12, min_observed=0.4)
+    values = [0.1 + 0.01 * (s % 7) for s in range(20)] + [0.0] * 40
+    output, _ = feed(
+        started(made), [wide("pump-1", second, value, 0.1 * (second % 3)) for second, value in enumerate(values)]
+    )
+    assert ("a", "flat") in [(each.change.channel, each.change.verdict) for each in output.sensor_events]
+    assert [each[:2] for each in shown(output)] == [("suppressed", "suppressed")]
