@@ -51,6 +51,9 @@ idle_limit_s = 3600
 
 [telemetry]
 port = {telemetry}
+
+[dashboard]
+daemons = ["http://127.0.0.1:{telemetry}"]
 """
 
 DETECTOR = """
