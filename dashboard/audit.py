@@ -77,11 +77,16 @@ def last_asked(
             continue
         answer, detail = judge(command, answers.get(command.command_id, ()), now_s)
         key = (command.asset, command.detector, command.incident_id)
-        if answer == "accepted" and now_s - at_s > FORGET_ACCEPTED_S:
-            shown.pop(key, None)
+        if answer == "accepted" and now_s - at_s > FORGET_ACCEPTED_S:  # and what was tried before is of no interest
+            shown = {other: asked for other, asked in shown.items() if not _covers(key, other)}
             continue
         shown[key] = Asked(command.command_id, said(command.action), command.user, at_s, answer, detail)
     return shown
+
+
+def _covers(key: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
+    """Whether a command was about the same alarm: one without a detector is about all of its asset's."""
+    return key[0] == other[0] and (key[1] == other[1] or "" in (key[1], other[1]))
 
 
 def who_hid(decisions: Iterable[IncidentEvent]) -> dict[str, IncidentEvent]:

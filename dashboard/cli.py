@@ -34,8 +34,8 @@ def serve(
 ) -> None:
     """Show the plant live in a browser, from the topics of scores and anomalies, until Ctrl-C.
 
-    Without a login ([auth] in .streamlit/secrets.toml, beside the configuration or in this folder) it answers this
-    machine only, where everyone may do everything.
+    Without a login (the table auth in .streamlit/secrets.toml, beside the configuration or in this folder) it
+    answers this machine only, where everyone may do everything.
     """
     settings = load(config)
     _check_free(host, port)

@@ -18,6 +18,7 @@ from monitor.notify.sending import answers
 from monitor.notify.settings import revealed
 from monitor.routes import UNWATCHED
 from monitor.scoring import Model
+from monitor.sensor_rules import sensor_rules
 from monitor.transport.clients import client_version, require
 
 SAMPLE = 500  # newest messages of each partition that are looked at
@@ -86,7 +87,19 @@ def _sensors(config: Config, models: dict[str, Model]) -> Iterator[Verdict]:
                 f"the model file does not know how long {len(unknown)} of its channels may stand still: they are "
                 "never found flat, nor dropping out; fit it again for that",
             )
+        rules = sensor_rules(model.metadata, config.sensors, ())
+        lasting = int((rules.flat_rows >= model.metadata.window).sum())
+        if lasting > 0:
+            yield Verdict(
+                f"sensors of {detector}",
+                True,
+                f"{lasting} of {len(model.metadata.channels)} channels stood still in training for so long that a "
+                "window cannot tell whether they are flat",
+            )
     names = {channel for model in models.values() for channel in model.metadata.channel_names}
+    for rule in config.suppressions:
+        if rule.channel and len(models) == len(config.detectors) and rule.channel not in names:
+            yield Verdict(f"suppression '{rule.name}'", False, f"no model has a channel '{rule.channel}'")
     for entry in config.channels:
         if len(models) == len(config.detectors) and not any(fnmatchcase(name, entry.match) for name in names):
             yield Verdict(f"channels '{entry.match}'", False, "no model has a channel of such a name")

@@ -237,7 +237,11 @@ def decide(
         why = f": {answer.reason}" if answer.transition == "rejected" else ""
         typer.echo(f"{answer.asset}, {answer.detector}: {answer.transition}{why}; it is {answer.state}")
     if not answers:
-        typer.echo(f"not confirmed: no daemon that owns {asset} answered in {ANSWER_WITHIN_S:g} s", err=True)
+        typer.echo(
+            f"not confirmed: no daemon that has seen {asset} answered in {ANSWER_WITHIN_S:g} s; one that runs later "
+            "obeys it still",
+            err=True,
+        )
     if not any(answer.transition != "rejected" for answer in answers):
         raise typer.Exit(1)
 

@@ -3,8 +3,9 @@
 The topic has one partition and is kept for ever: with the answers on `tocsin.anomalies` it is the audit trail.
 """
 
+import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -35,6 +36,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 }
 NEEDS_REASON: frozenset[Action] = frozenset({"shelve", "take_out_of_service", "accept"})
 
+_INCIDENT = re.compile("[0-9a-f]{32}")  # see events.identity
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -75,8 +77,8 @@ def objection(command: Command) -> str:
         return "to shelve takes a time at which it ends"
     if command.until is not None and command.until.tzinfo is None:
         return "the time at which it ends has no zone"
-    if command.action == "label" and not (command.label and command.incident_id):
-        return "to label takes an incident, and whether it was a true or a false alarm"
+    if command.action == "label" and not (command.label and _INCIDENT.fullmatch(command.incident_id)):
+        return "to label takes an incident's id, and whether it was a true or a false alarm"
     return ""
 
 
@@ -97,8 +99,18 @@ def decode_command(body: bytes) -> Command:
     """Read a command back; raises InvalidCommand with what is wrong with it."""
     try:
         return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidCommand(f"{error}{_choices(str(error))}", **_addressed(body)) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidCommand(str(error), **_addressed(body)) from None
+
+
+def _choices(what: str) -> str:
+    """What there is to choose from, where a word is none of it."""
+    known: dict[str, tuple[str, ...]] = {"$.action": get_args(Action), "$.role": get_args(Role)}
+    known["$.label"] = ("true", "false")
+    found = next((words for path, words in known.items() if "enum" in what and path in what), ())
+    return f"; it is one of {', '.join(found)}" if found else ""
 
 
 def _addressed(body: bytes) -> dict[str, str]:

@@ -5,6 +5,8 @@ Times of people are wall clock (ns), as an argument.
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from monitor.alarms import AlarmState, Decision, Transition, limit_at
 from monitor.commands import Command
 from monitor.events import incident_id
@@ -99,7 +101,9 @@ def _decide(where: TopicPartition, watched: Watched, row: int, before: AlarmStat
 
 
 def _limit(watched: Watched, before: AlarmState, told: Transition) -> float:
-    return limit_at(watched.rules.policy, before, told.window.end, told.window.model_version)
+    """The limit that an incident's windows are held against, whatever its own raise has lifted."""
+    at_rest = replace(before, lift=0.0) if told.incident else before
+    return limit_at(watched.rules.policy, at_rest, told.window.end, told.window.model_version)
 
 
 def _whole(pipeline: Pipeline, output: Output, touched: Iterable[TopicPartition]) -> Output:

@@ -30,7 +30,11 @@ class Sensors(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = 3.0
     flat_share: Annotated[
-        Share, Meta(description="And for no less than this share of a window, and eight values.")
+        Share,
+        Meta(
+            description="And for no less than this share of a window, and eight values. What stood still in training "
+            "for longer than a window shows is never found flat; `tocsin check` says of how many channels."
+        ),
     ] = 0.25
     dropout_share: Annotated[
         Annotated[float, Meta(gt=0, le=1)],

@@ -52,6 +52,7 @@ export class Rows {
     this.rows = new Map();
     this.selected = new Set();
     this.order = [];
+    this.pointed = false; // whether a person has been at the row in focus, which is the first one before
     this.all = el("input", "check");
     this.all.type = "checkbox";
     this.all.setAttribute("aria-label", "Select all shown");
@@ -92,9 +93,10 @@ export class Rows {
     this.#marks();
   }
 
-  /** Rows that are selected, else the one in focus. */
+  /** Rows that are selected, else the one that a person has pointed at: what nobody chose, no button acts on. */
   get chosen() {
-    const ids = this.selected.size ? this.order.filter((id) => this.selected.has(id)) : [this.focus];
+    const pointed = this.pointed ? [this.focus] : [];
+    const ids = this.selected.size ? this.order.filter((id) => this.selected.has(id)) : pointed;
     return ids.map((id) => this.rows.get(id)?.data).filter(Boolean);
   }
 
@@ -115,6 +117,7 @@ export class Rows {
     this.rows.clear();
     this.selected.clear();
     this.focus = undefined;
+    this.pointed = false;
     this.list.replaceChildren();
     this.node.dataset.section = section;
     const heads = columns.map(({ name, word }) => {
@@ -145,6 +148,7 @@ export class Rows {
       row.check.checked = on;
       row.node.setAttribute("aria-selected", String(on));
       row.node.tabIndex = id === this.focus ? 0 : -1;
+      row.node.classList.toggle("pointed", this.pointed && id === this.focus && !this.selected.size);
     }
     this.all.checked = this.order.length > 0 && this.selected.size === this.order.length;
     this.all.indeterminate = this.selected.size > 0 && !this.all.checked;
@@ -156,6 +160,7 @@ export class Rows {
     if (id === undefined) return;
     this.focus = id;
     this.hadFocus = true;
+    this.pointed = true;
     this.#marks();
     this.onSelect();
   }

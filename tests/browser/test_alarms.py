@@ -164,6 +164,7 @@ def test_an_alarm_is_shelved_with_a_reason_for_a_time_and_comes_back(alarms: Pag
     expect(shelved.locator(".by")).to_have_text(command.user)
     expect(shelved).to_contain_text("bearing is changed")
     expect(shelved.locator(".under")).to_have_text("Over its limit")
+    shelved.click()
     alarms.get_by_role("button", name="Unshelve").click()
     (command,) = daemon.read()
     assert command.action == "unshelve"
@@ -175,6 +176,7 @@ def test_an_alarm_is_shelved_with_a_reason_for_a_time_and_comes_back(alarms: Pag
 def test_a_shelving_ends_at_a_time_that_a_person_gives(alarms: Page, daemon: StandIn) -> None:
     daemon.ring("pump-1")
     shows(alarms, "pump-1")
+    row(alarms, "pump-1").click()
     alarms.get_by_role("button", name="Shelve").click()
     dialog = alarms.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("known")
@@ -210,6 +212,7 @@ def test_what_engineers_and_operators_decide_reaches_the_daemon(
 ) -> None:
     event = daemon.ring("pump-1", before)
     shows(alarms, "pump-1")
+    row(alarms, "pump-1").click()
     alarms.get_by_role("button", name=button).click()
     if reason:
         alarms.get_by_label("Reason").fill(reason)
@@ -225,6 +228,7 @@ def test_what_engineers_and_operators_decide_reaches_the_daemon(
     if then:
         open_list(alarms, then)
         expect(row(alarms, "pump-1")).to_contain_text(reason)
+        row(alarms, "pump-1").click()
         alarms.get_by_role("button", name="Return to service").click()
         assert daemon.read()[0].action == "return_to_service"
 
@@ -353,6 +357,8 @@ def test_a_broker_that_is_away_is_named_and_nothing_hangs(tmp_path: Path, look: 
             shows(page, "pump-1")
             publisher.close()
             broker.stop()
+            expect(page.get_by_role("button", name="Acknowledge", exact=True)).to_be_disabled()  # nothing is chosen
+            row(page, "pump-1").click()
             page.get_by_role("button", name="Acknowledge", exact=True).click()
             expect(row(page, "pump-1").locator(".answer")).to_have_text("acknowledge: sending …")
             alert = page.get_by_role("alert")

@@ -53,7 +53,8 @@ def url(plant: Site, tmp_path: Path) -> Iterator[str]:
 
 
 def decide(page: Page, button: str, reason: str) -> None:
-    """Press a button that asks for a reason, and give it."""
+    """Press a button that asks for a reason about the pump, and give it."""
+    row(page, "pump-0").click()
     page.get_by_role("button", name=button).click()
     page.get_by_label("Reason").fill(reason)
     page.get_by_role("dialog").get_by_role("button", name=button).click()
@@ -74,17 +75,20 @@ def test_what_people_decide_on_the_page_is_what_the_daemon_does(url: str, look: 
     expect(row(page, "pump-0").locator(".under")).to_have_text("Over its limit")
     expect(row(page, "pump-0")).to_contain_text("known leak")
     expect(row(page, "pump-0").locator(".left")).to_contain_text("in 60 min")
+    row(page, "pump-0").click()
     page.get_by_role("button", name="Unshelve").click()
     open_list(page, "Alarms")
     expect(row(page, "pump-0").locator(".state")).to_have_text("Unacknowledged", timeout=15_000)
     decide(page, "Accept as normal", "a new product")
     open_list(page, "Past incidents")
     expect(row(page, "pump-0").locator(".state")).to_have_text("Normal", timeout=15_000)
+    row(page, "pump-0").click()
     page.get_by_role("button", name="False alarm").click()
     expect(row(page, "pump-0").locator(".label")).to_have_text("False alarm", timeout=15_000)
     decide(page, "Take out of service", "dismantled")
     open_list(page, "Out of service")
     expect(row(page, "pump-0")).to_contain_text("dismantled", timeout=15_000)
+    row(page, "pump-0").click()
     page.get_by_role("button", name="Return to service").click()
     expect(page.locator(".empty")).to_have_text("Nothing is out of service.", timeout=15_000)
     open_list(page, "Audit trail")

@@ -84,4 +84,5 @@ def test_a_person_decides_at_the_command_line_and_is_told_what_became_of_it(make
         "tocsin: the role operator may not accept as normal; it takes an engineer\n",
     )
     code, said = decide("acknowledge", "pump-99")
-    assert (code, said) == (1, "not confirmed: no daemon that owns pump-99 answered in 10 s\n")
+    assert code == 1
+    assert said.startswith("not confirmed: no daemon that has seen pump-99 answered in 10 s; ")

@@ -15,6 +15,7 @@ from monitor.incidents import Incident, Seen, Window
 from monitor.lifecycle import UNSHELVED_BY_TIME, expire, follow, obey, suppress
 
 STRIDE = 10
+OLD = 32 * "0"  # an incident's id
 NOW = to_ns(datetime(2026, 5, 1, 12, tzinfo=UTC))
 HOUR = 3_600_000_000_000
 PLAIN = Policy(Limits(0.01, 0.1, 3.0), 1, 1, STRIDE)
@@ -133,8 +134,8 @@ def test_a_window_between_the_limits_changes_no_state(name):
 
 @pytest.mark.parametrize("name", STATES)
 def test_a_label_is_told_and_changes_nothing(name):
-    after, told = obeyed(STATES[name], command("label", label="false", incident_id="an old one"))
-    assert (told.kind, told.label, told.labelled, told.incident) == ("labelled", "false", "an old one", None)
+    after, told = obeyed(STATES[name], command("label", label="false", incident_id=OLD))
+    assert (told.kind, told.label, told.labelled, told.incident) == ("labelled", "false", OLD, None)
     assert replace(after, told=0) == STATES[name]
 
 
@@ -180,7 +181,7 @@ def test_a_command_that_cannot_be_obeyed_says_why(changes, why):
 @pytest.mark.parametrize("action", sorted(ALLOWED))
 @pytest.mark.parametrize("role", ["viewer", "operator", "engineer"])
 def test_a_role_may_what_it_is_allowed(action, role):
-    given = {"label": "true", "incident_id": "one"} if action == "label" else {}
+    given = {"label": "true", "incident_id": OLD} if action == "label" else {}
     _, told = obeyed(STATES["unacknowledged"], command(action, role=role, **given))
     assert ("may not" in told.reason) == (role not in ALLOWED[action])
 

@@ -129,6 +129,7 @@ def test_what_cannot_be_obeyed_is_answered_with_why():
     assert "nothing to acknowledge" in answers[0][2]
     assert "no detector 'other'" in answers[1][2]
     assert "explode" in answers[2][2]
+    assert "it is one of acknowledge, shelve" in answers[2][2]
     assert [event.alarm_seq for event in plant.events()] == [1, 2, 3]
     assert plant.metric("tocsin_commands_total", outcome="rejected") == 2
 
