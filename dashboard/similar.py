@@ -60,8 +60,9 @@ def standard_distances(query: NDArray[np.float64], vectors: NDArray[np.float64])
     """
     if not len(vectors):
         return np.empty(0)
-    deviation = np.vstack([vectors, query]).std(axis=0)
-    tells = deviation > 0
+    together = np.vstack([vectors, query])
+    deviation = together.std(axis=0)
+    tells = (np.ptp(together, axis=0) > 0) & (deviation > 0)  # the deviation of equal numbers may be rounding alone
     if not tells.any():
         return np.zeros(len(vectors))
     differences = (vectors[:, tells] - query[tells]) / deviation[tells]

@@ -1,7 +1,8 @@
 """One picture a second for all: who keeps up gets changes, who does not gets the whole picture."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -31,6 +32,12 @@ class Counter:
         return {"all": self.steps}
 
 
+def played(story: Coroutine[Any, Any, None]) -> None:
+    """Run it in a thread: a browser of another test may have a loop in this one."""
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(asyncio.run, story).result(30)
+
+
 def hub_of(made: list[Counter], fails_at: int = 0) -> Hub:
     """A hub whose streams are kept in `made`."""
 
@@ -56,7 +63,7 @@ def test_all_viewers_share_one_stream_and_its_bytes() -> None:
         assert all(message is nexts[0][1] for _seq, message in nexts)
         assert msgspec.json.decode(nexts[0][1])["base"] == firsts[0][0]
 
-    asyncio.run(play())
+    played(play())
 
 
 def test_a_slow_viewer_gets_the_whole_picture_as_it_then_is_and_nothing_waits_for_it() -> None:
@@ -75,7 +82,7 @@ def test_a_slow_viewer_gets_the_whole_picture_as_it_then_is_and_nothing_waits_fo
         assert picture["base"] is None
         assert picture["all"] >= 4
 
-    asyncio.run(play())
+    played(play())
 
 
 def test_pictures_follow_each_other_without_a_gap() -> None:
@@ -89,7 +96,7 @@ def test_pictures_follow_each_other_without_a_gap() -> None:
             assert (told["seq"], told["base"]) == (before + 1, before)
         await hub.stop()
 
-    asyncio.run(play())
+    played(play())
 
 
 def test_a_stream_that_nobody_looks_at_is_let_go() -> None:
@@ -110,7 +117,7 @@ def test_a_stream_that_nobody_looks_at_is_let_go() -> None:
         await hub.stop()
         assert len(made) == 2
 
-    asyncio.run(play())
+    played(play())
 
 
 def test_a_stream_that_fails_sends_its_viewers_away_and_is_made_anew() -> None:
@@ -124,7 +131,7 @@ def test_a_stream_that_fails_sends_its_viewers_away_and_is_made_anew() -> None:
         assert hub.enter("counter", {}) is not viewer
         await hub.stop()
 
-    asyncio.run(play())
+    played(play())
 
 
 def test_other_parameters_are_another_stream() -> None:
@@ -137,4 +144,4 @@ def test_other_parameters_are_another_stream() -> None:
             hub.enter("nothing", {})
         await hub.stop()
 
-    asyncio.run(play())
+    played(play())

@@ -70,6 +70,8 @@ FAULTS = {  # where each is put, and channels of which one at least must be told
     "bearing_wear": ("vibration", {"vibration", "bearing_temperature"}),
 }
 
+SENSORS = {"dead_sensor", "stuck_sensor"}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS)
@@ -81,7 +83,9 @@ def test_it_rings_for_a_fault_within_the_hour_and_names_its_channel(model: Model
     inside = np.flatnonzero((raised >= FAULT_HOURS[0]) & (raised <= FAULT_HOURS[0] + 1))
     assert len(inside) == 1
     start, end = found.incidents.starts[inside[0]], found.incidents.ends[inside[0]]
-    assert FAULT_HOURS[1] - 1 <= hours(end, recording) <= FAULT_HOURS[1] + 8
+    assert hours(end, recording) <= FAULT_HOURS[1] + 8
+    # A sensor that is known to be broken is hidden from the model: its alarm is over when that is found.
+    assert kind in SENSORS or hours(end, recording) >= FAULT_HOURS[1] - 1
     within = np.flatnonzero((recording.ts >= start) & (recording.ts < end))
     peak = within[found.score[within].argmax()]  # whose channels the incident tells
     told = {CHANNEL_NAMES[channel] for channel in np.argsort(-found.channel_score[peak])[:2]}
