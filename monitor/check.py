@@ -88,7 +88,7 @@ def _sensors(config: Config, models: dict[str, Model]) -> Iterator[Verdict]:
                 "never found flat, nor dropping out; fit it again for that",
             )
         rules = sensor_rules(model.metadata, config.sensors, ())
-        lasting = int((rules.flat_rows >= model.metadata.window).sum())
+        lasting = int((rules.flat_rows == 0).sum()) - len(unknown) if config.sensors.flat else 0
         if lasting > 0:
             yield Verdict(
                 f"sensors of {detector}",

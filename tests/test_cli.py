@@ -18,7 +18,7 @@ from monitor.broker import free_port
 from monitor.check import check
 from monitor.cli import app, main
 from monitor.config import load
-from monitor.modelfile import Incidents
+from monitor.modelfile import Channel, Incidents
 from tests.e2e.site import tocsin
 from tests.models import giving, metadata, write_model
 
@@ -236,3 +236,15 @@ def test_check_says_which_channels_no_model_has_and_which_sensors_it_cannot_judg
     file.write_text(f'{file.read_text()}\n[[channels]]\nmatch = "a"\nlow = 0\n\n[[channels]]\nmatch = "temp*"\n')
     found = [each for each in itertools.islice(check(load(file)), 4) if each.what.startswith(("sensors", "channels"))]
     assert [(each.what, each.good) for each in found] == [("sensors of d", True), ("channels 'temp*'", False)]
+
+
+def test_check_says_of_how_many_channels_it_cannot_tell_whether_they_are_flat(folder: Path) -> None:
+    channels = tuple(Channel(name, "mm/s", flat_s=seconds) for name, seconds in (("a", 0.0), ("b", 900.0)))
+    write_model(folder, metadata(channels=channels, window=12))
+    file = folder / "tocsin.toml"
+    file.write_text(
+        f'{file.read_text()}\n[[suppressions]]\nname = "off"\nassets = ["*"]\nchannel = "rpm"\nbelow = 1\n'
+    )
+    told = {each.what: each for each in itertools.islice(check(load(file)), 4)}
+    assert told["sensors of d"].text.startswith("1 of 2 channels stood still in training for so long")
+    assert not told["suppression 'off'"].good
