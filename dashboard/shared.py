@@ -2,9 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +17,7 @@ from dashboard.names import ChannelNames
 from dashboard.payload import status_line
 from dashboard.poller import Poller
 from dashboard.tickets import Tickets
-from monitor.config import Config
+from monitor.config import Config, asset_facts
 
 SECRET_BYTES = 32
 SHELVES_S, DAEMONS_S, LETTERS_S = 10.0, 5.0, 5.0
@@ -38,10 +37,7 @@ class Shared:
     shelves: Poller
     daemons: Poller
     letters: Poller
-
-    def labels(self, asset: str) -> Mapping[str, str]:
-        """Labels of an asset, such as its site: of all entries of the configuration that match it."""
-        return _labels(tuple((entry.match, tuple(entry.labels.items())) for entry in self.config.assets), asset)
+    labels: Callable[[str], Mapping[str, str]]  # of an asset, such as its site
 
     def status(self, now_s: float) -> dict[str, Any]:
         """What the foot of every page says of the feed."""
@@ -65,12 +61,8 @@ def make_shared(config: Config, login: bool) -> Shared:
         shelves=Poller("models", Shelves(config.detectors).read, SHELVES_S),
         daemons=Poller("daemons", Daemons(config.dashboard.daemons, time.time).read, DAEMONS_S),
         letters=Poller("dead-letters", DeadLetters(config).read, LETTERS_S),
+        labels=lru_cache(maxsize=50_000)(lambda asset: asset_facts(config, asset).labels),
     )
-
-
-@lru_cache(maxsize=50_000)
-def _labels(entries: tuple[tuple[str, tuple[tuple[str, str], ...]], ...], asset: str) -> Mapping[str, str]:
-    return {name: value for match, labels in entries if fnmatchcase(asset, match) for name, value in labels}
 
 
 _current: list[Shared] = []

@@ -6,6 +6,7 @@ from typing import Any
 
 from dashboard import page_streams
 from dashboard.asset_stream import AssetStream
+from dashboard.facts import changed
 from dashboard.fleet_stream import FleetStream
 from dashboard.hub import Stream, UnknownStream
 from dashboard.shared import Shared
@@ -29,7 +30,7 @@ class Picture:
     def step(self, now_s: float) -> dict[str, Any]:
         """Parts that are not what they were."""
         before, self._parts = self._parts, self.paint(self.shared, self.parameters, now_s)
-        return {name: part for name, part in self._parts.items() if name not in before or before[name] != part}
+        return changed(before, self._parts)
 
     def whole(self) -> dict[str, Any]:
         """All parts."""

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 
 from monitor.columns import AssetTable
-from monitor.config import Asset, Config, Detector, Suppression
+from monitor.config import Config, Detector, Suppression, asset_facts
 from monitor.errors import InvalidConfiguration
 from monitor.events import to_ns
 from monitor.modelfile import ModelMetadata
@@ -135,12 +135,10 @@ def _asked(config: Config, detector: str, metadata: ModelMetadata) -> list[tuple
 
 
 def _rule(config: Config, rule: Suppression, asked: list[Suppression]) -> Rule:
+    seen = not rule.channel or rule in asked  # the detector may not have that channel
+
     def matches(asset: str) -> bool:
-        if rule.channel and rule not in asked:
-            return False  # the detector does not see that channel
-        if any(fnmatchcase(asset, glob) for glob in rule.assets):
-            return True
-        return bool(rule.labels) and rule.labels.items() <= asset_facts(config, asset).labels.items()
+        return seen and is_meant(config, rule, asset)
 
     daily = (time.fromisoformat(rule.daily[0]), time.fromisoformat(rule.daily[1])) if rule.daily else None
     return Rule(
@@ -157,21 +155,12 @@ def _rule(config: Config, rule: Suppression, asked: list[Suppression]) -> Rule:
 
 
 def matcher(config: Config, detector: Detector) -> Callable[[str], bool]:
-    """Whether a detector watches an asset: one of its globs matches, or the asset has all of its labels."""
-
-    def matches(asset: str) -> bool:
-        if any(fnmatchcase(asset, glob) for glob in detector.assets):
-            return True
-        return bool(detector.labels) and detector.labels.items() <= asset_facts(config, asset).labels.items()
-
-    return matches
+    """Whether a detector watches an asset."""
+    return partial(is_meant, config, detector)
 
 
-def asset_facts(config: Config, asset: str) -> Asset:
-    """What the configuration says of an asset: labels of all matching entries, the rest of the last."""
-    found = [entry for entry in config.assets if fnmatchcase(asset, entry.match)]
-    labels = {name: value for entry in found for name, value in entry.labels.items()}
-    weight = found[-1].weight if found else 1.0
-    runbook = next((entry.runbook for entry in reversed(found) if entry.runbook), "")
-    action = next((entry.action for entry in reversed(found) if entry.action), "")
-    return Asset(match=asset, labels=labels, weight=weight, runbook=runbook, action=action)
+def is_meant(config: Config, by: Detector | Suppression, asset: str) -> bool:
+    """Whether one of the globs matches an asset, or the asset has all of the labels."""
+    if any(fnmatchcase(asset, glob) for glob in by.assets):
+        return True
+    return bool(by.labels) and by.labels.items() <= asset_facts(config, asset).labels.items()

@@ -3,6 +3,7 @@
 import os
 import tomllib
 import zoneinfo
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "Scoring",
     "Suppression",
     "Telemetry",
+    "asset_facts",
     "load",
     "parse",
     "resolve_secrets",
@@ -158,3 +160,13 @@ def _secret(path: str, value: Any, base: Path) -> Any:
     if path.startswith("kafka.librdkafka"):  # names with dots are tables to TOML
         return _secrets(path, value, base)
     raise InvalidConfiguration(f"{path}: a table here is {{env = NAME}} or {{file = PATH}}")
+
+
+def asset_facts(config: Config, asset: str) -> Asset:
+    """What the configuration says of an asset: labels of all matching entries, the rest of the last."""
+    found = [entry for entry in config.assets if fnmatchcase(asset, entry.match)]
+    labels = {name: value for entry in found for name, value in entry.labels.items()}
+    weight = found[-1].weight if found else 1.0
+    runbook = next((entry.runbook for entry in reversed(found) if entry.runbook), "")
+    action = next((entry.action for entry in reversed(found) if entry.action), "")
+    return Asset(match=asset, labels=labels, weight=weight, runbook=runbook, action=action)

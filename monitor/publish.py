@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from monitor.assembly import asset_facts
 from monitor.columns import DeadLetter, Headers, Messages
-from monitor.config import Asset, Config, Detector
+from monitor.config import Asset, Config, Detector, asset_facts
 from monitor.events import (
     IncidentEvent,
     SensorEvent,

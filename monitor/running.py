@@ -6,13 +6,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from monitor.config import Config
 from monitor.errors import FatalError, RetriableError
 from monitor.telemetry import TelemetryServer
+from monitor.waiting import Waiting
+
+T = TypeVar("T")
 
 CONNECT_EVERY_S = 2.0  # while there is no broker yet
 LEAVE_WITHIN_S = 9.0  # after a signal; a broker that is away is not waited for any longer
@@ -55,6 +58,21 @@ def stopping(log: Any, timeout_s: float = LEAVE_WITHIN_S) -> Iterator[threading.
 
 class TopicsMissing(RetriableError):
     """Topics that the daemon reads or writes are missing or have too few partitions; the text says what to do."""
+
+
+def connected(attempt: Callable[[], T], log: Any, stop: threading.Event, standing: Standing) -> T | None:
+    """Try to connect as long as it takes; None where a signal came first. What is waited for is logged once."""
+    told = ""
+
+    def tell(error: RetriableError, wait_s: float) -> None:
+        nonlocal told
+        if str(error) != told:
+            told = str(error)
+            log.warning("waiting_for_topics" if isinstance(error, TopicsMissing) else "retrying", detail=told)
+
+    waiting = Waiting(stop, tell, most_s=CONNECT_EVERY_S)
+    standing.ready = lambda: f"waiting for the broker: {waiting.reason}".removesuffix(": ")
+    return waiting(attempt)
 
 
 @contextlib.contextmanager

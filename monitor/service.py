@@ -13,17 +13,16 @@ from monitor.assembly import assemble, load_models
 from monitor.cluster import max_message_bytes, remove_member, topics_now
 from monitor.config import Config
 from monitor.daemon import Daemon
-from monitor.errors import FatalError, RetriableError, TocsinError
+from monitor.errors import FatalError, TocsinError
 from monitor.following import Following
 from monitor.process import rest, settle
-from monitor.running import CONNECT_EVERY_S, Standing, TopicsMissing, stopping, telemetry
+from monitor.running import Standing, TopicsMissing, connected, stopping, telemetry
 from monitor.scoring import Floats, Model
 from monitor.telemetry import Metrics, configure_logging
 from monitor.topics import lacking
 from monitor.transport import Transport, clients
 from monitor.transport.commands import KafkaCommandLog
 from monitor.transport.member import instance_of
-from monitor.waiting import Waiting
 
 _ENVELOPE_BYTES = 1024  # of a message around its value
 
@@ -81,13 +80,6 @@ def connect(config: Config, log: Any, stop: threading.Event, standing: Standing)
 
     With the transport come the largest dead letter and the largest message of scores that the topics take.
     """
-    told = ""
-
-    def tell(error: RetriableError, wait_s: float) -> None:
-        nonlocal told
-        if str(error) != told:
-            told = str(error)
-            log.warning("waiting_for_topics" if isinstance(error, TopicsMissing) else "retrying", detail=told)
 
     def attempt() -> tuple[Transport, int, int]:
         missing = lacking(config.topics, topics_now(config, timeout_s=3.0))
@@ -96,9 +88,7 @@ def connect(config: Config, log: Any, stop: threading.Event, standing: Standing)
         found = limits(config)
         return clients.connect(config), *found
 
-    waiting = Waiting(stop, tell, most_s=CONNECT_EVERY_S)
-    standing.ready = lambda: f"waiting for the broker: {waiting.reason}".removesuffix(": ")
-    return waiting(attempt)
+    return connected(attempt, log, stop, standing)
 
 
 def leave(config: Config, log: Any) -> None:

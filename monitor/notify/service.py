@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from monitor import __version__
 from monitor.cluster import partition_counts
 from monitor.config import Config, secret
-from monitor.errors import FatalError, InvalidConfiguration, RetriableError
+from monitor.errors import FatalError, InvalidConfiguration
 from monitor.notify.courier import Courier
 from monitor.notify.http import Refused, Undelivered
 from monitor.notify.loop import Loop
@@ -18,12 +18,11 @@ from monitor.notify.rehearsal import rehearse
 from monitor.notify.sending import send_again, sender
 from monitor.notify.settings import Endpoint, revealed
 from monitor.notify.telemetry import Metrics
-from monitor.running import CONNECT_EVERY_S, Standing, TopicsMissing, stopping, telemetry
+from monitor.running import Standing, TopicsMissing, connected, stopping, telemetry
 from monitor.telemetry import configure_logging
 from monitor.transport import Transport
 from monitor.transport.kafka import KafkaTransport
 from monitor.transport.kafka_whole import WHOLE
-from monitor.waiting import Waiting
 
 MAX_POLL = 500
 MAX_WAIT_S = 0.2
@@ -98,13 +97,6 @@ def _courier(config: Config, log: Any, metrics: Metrics, endpoint: Endpoint) -> 
 
 def connect(config: Config, log: Any, stop: threading.Event, standing: Standing) -> Transport | None:
     """Connect, waiting for the broker and the two topics as long as it takes; None where a signal came first."""
-    told = ""
-
-    def tell(error: RetriableError, wait_s: float) -> None:
-        nonlocal told
-        if str(error) != told:
-            told = str(error)
-            log.warning("waiting_for_topics" if isinstance(error, TopicsMissing) else "retrying", detail=told)
 
     def attempt() -> Transport:
         counts = partition_counts(config, timeout_s=3.0)
@@ -113,6 +105,4 @@ def connect(config: Config, log: Any, stop: threading.Event, standing: Standing)
             raise TopicsMissing(f"create them with `tocsin topics`: {', '.join(missing)}")
         return KafkaTransport(config)
 
-    waiting = Waiting(stop, tell, most_s=CONNECT_EVERY_S)
-    standing.ready = lambda: f"waiting for the broker: {waiting.reason}".removesuffix(": ")
-    return waiting(attempt)
+    return connected(attempt, log, stop, standing)
