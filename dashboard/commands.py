@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 
 from dashboard.access import User
 from dashboard.book import Book
-from monitor.cluster import addresses, client_settings, made
+from monitor.cluster import addresses, command_producer_settings, made
 from monitor.commands import Action, Command, decode_command, encode_command, objection, said
 from monitor.config import Config
 from monitor.errors import InvalidCommand, RetriableError
@@ -76,9 +76,7 @@ class Commands:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            names = ("max_block_ms", "bootstrap_timeout_ms", "request_timeout_ms", "delivery_timeout_ms")
-            limits = dict.fromkeys(names, int(BROKER_WITHIN_S * 1000))
-            settings = client_settings(self.config.kafka, KafkaProducer) | limits | {"acks": "all"}
+            settings = command_producer_settings(self.config.kafka, BROKER_WITHIN_S)
             self._producer = made(KafkaProducer, **settings)
         return self._producer
 

@@ -10,7 +10,7 @@ from kafka import TopicPartition as KafkaTopicPartition
 
 from monitor.assembly import assemble, model_of
 from monitor.calibration import promised
-from monitor.cluster import addresses, client_settings, partition_counts
+from monitor.cluster import addresses, partition_counts, reader_settings
 from monitor.columns import Messages
 from monitor.config import Config, secret
 from monitor.errors import InvalidConfiguration, TocsinError
@@ -77,7 +77,7 @@ def check(config: Config) -> Iterator[Verdict]:
 
 
 def _sensors(config: Config, models: dict[str, Model]) -> Iterator[Verdict]:
-    """Whether models know what faulty sensors are told by, and whether each entry of channels is about some."""
+    """Whether models know what faulty sensors are told by, and whether rules are about channels that they have."""
     for detector, model in models.items():
         unknown = [channel.name for channel in model.metadata.channels if channel.flat_s is None]
         if unknown:
@@ -96,12 +96,17 @@ def _sensors(config: Config, models: dict[str, Model]) -> Iterator[Verdict]:
                 f"{lasting} of {len(model.metadata.channels)} channels stood still in training for so long that a "
                 "window cannot tell whether they are flat",
             )
-    names = {channel for model in models.values() for channel in model.metadata.channel_names}
+    if len(models) == len(config.detectors):
+        yield from _channels(config, {name for model in models.values() for name in model.metadata.channel_names})
+
+
+def _channels(config: Config, names: set[str]) -> Iterator[Verdict]:
+    """Whether what is said of channels is about some that the models have."""
     for rule in config.suppressions:
-        if rule.channel and len(models) == len(config.detectors) and rule.channel not in names:
+        if rule.channel and rule.channel not in names:
             yield Verdict(f"suppression '{rule.name}'", False, f"no model has a channel '{rule.channel}'")
     for entry in config.channels:
-        if len(models) == len(config.detectors) and not any(fnmatchcase(name, entry.match) for name in names):
+        if not any(fnmatchcase(name, entry.match) for name in names):
             yield Verdict(f"channels '{entry.match}'", False, "no model has a channel of such a name")
 
 
@@ -175,8 +180,7 @@ def _assets(config: Config, models: dict[str, Model], partitions: int) -> Verdic
 
 def _newest(config: Config, partition: int) -> Messages:
     where = KafkaTopicPartition(config.topics.readings, partition)
-    settings = client_settings(config.kafka, KafkaConsumer)
-    consumer = KafkaConsumer(**settings, group_id=None, enable_auto_commit=False, isolation_level="read_committed")
+    consumer = KafkaConsumer(**reader_settings(config.kafka))
     try:
         consumer.assign([where])
         end = consumer.end_offsets([where])[where]

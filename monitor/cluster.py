@@ -27,6 +27,18 @@ def client_settings(kafka: Mapping[str, Any], client: Any) -> dict[str, Any]:
     return {key: value for key, value in kafka.items() if key in client.DEFAULT_CONFIG}
 
 
+def reader_settings(kafka: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Settings of a consumer that stands outside of any group and sees what was committed, whatever `kafka` says."""
+    own = {"group_id": None, "enable_auto_commit": False, "isolation_level": "read_committed"}
+    return client_settings(kafka, KafkaConsumer) | own | more
+
+
+def command_producer_settings(kafka: Mapping[str, Any], within_s: float) -> dict[str, Any]:
+    """Settings of a producer for commands: on all copies, or an error within the time, whatever `[kafka]` says."""
+    limits = ("max_block_ms", "bootstrap_timeout_ms", "request_timeout_ms", "delivery_timeout_ms")
+    return client_settings(kafka, KafkaProducer) | dict.fromkeys(limits, int(within_s * 1000)) | {"acks": "all"}
+
+
 def addresses(kafka: Mapping[str, Any]) -> str:
     """The bootstrap addresses as a text for a person."""
     servers = kafka.get("bootstrap_servers", "the default address")

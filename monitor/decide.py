@@ -1,12 +1,14 @@
 """`tocsin decide`: puts a person's command on its topic, and waits for the answer."""
 
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from monitor.cluster import addresses, client_settings, made
+from monitor.cluster import addresses, command_producer_settings, made, reader_settings
 from monitor.commands import Command, encode_command, objection
 from monitor.config import Config
 from monitor.errors import InvalidCommand, RetriableError
@@ -25,19 +27,13 @@ def decide(config: Config, command: Command, within_s: float = ANSWER_WITHIN_S) 
         raise InvalidCommand(problem)
     consumer = producer = None
     try:
-        consumer = made(
-            KafkaConsumer,
-            **{"bootstrap_timeout_ms": _ANSWER_MS, **client_settings(config.kafka, KafkaConsumer)},
-            group_id=None,
-            isolation_level="read_committed",
-        )
+        consumer = made(KafkaConsumer, **reader_settings({"bootstrap_timeout_ms": _ANSWER_MS, **config.kafka}))
         numbers = consumer.partitions_for_topic(config.topics.anomalies) or ()
         where = [TopicPartition(config.topics.anomalies, number) for number in numbers]
         consumer.assign(where)
         for partition, end in consumer.end_offsets(where, timeout_ms=_ANSWER_MS).items():
             consumer.seek(partition, end)
-        limits = {"bootstrap_timeout_ms": _ANSWER_MS, "max_block_ms": _ANSWER_MS}
-        producer = made(KafkaProducer, **limits, **client_settings(config.kafka, KafkaProducer), acks="all")
+        producer = made(KafkaProducer, **command_producer_settings(config.kafka, _ANSWER_MS / 1000))
         producer.send(config.topics.commands, encode_command(command), command.asset.encode()).get(timeout=10)
         return _answers(consumer, command.command_id, within_s)
     except (KafkaError, OSError) as error:
@@ -53,6 +49,16 @@ def _answers(consumer: Any, command_id: str, within_s: float) -> list[IncidentEv
     deadline, found = time.monotonic() + within_s, list[IncidentEvent]()
     while not found and time.monotonic() < deadline:
         for records in consumer.poll(timeout_ms=200).values():
-            told = [decode_message(record.headers, record.value or b"") for record in records]
-            found += [each for each in told if isinstance(each, IncidentEvent) and each.command_id == command_id]
+            found += answers_in(records, command_id)
     return found
+
+
+def answers_in(records: Iterable[Any], command_id: str) -> Iterator[IncidentEvent]:
+    """Events that answer a command; what is no event of ours is passed over."""
+    for record in records:
+        try:
+            event = decode_message(record.headers, record.value or b"")
+        except msgspec.DecodeError:
+            continue
+        if isinstance(event, IncidentEvent) and event.command_id == command_id:
+            yield event

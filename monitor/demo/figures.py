@@ -11,7 +11,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaTopicPartition
 from msgspec import Struct
 
-from monitor.cluster import client_settings
+from monitor.cluster import reader_settings
 from monitor.config import Config
 from monitor.events import IncidentEvent, decode_message, to_ns
 from monitor.recording import Recording, labelled_intervals
@@ -172,10 +172,7 @@ def read_topic(config: Config, topic: str) -> list[Any]:
 
 
 def _consumer(config: Config, **settings: Any) -> Any:
-    known = client_settings(config.kafka, KafkaConsumer)
-    return KafkaConsumer(
-        **known, **settings, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
-    )
+    return KafkaConsumer(**reader_settings(config.kafka, **settings))
 
 
 def _assign(consumer: Any, topic: str) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from monitor.cluster import client_settings, made
+from monitor.cluster import made, reader_settings
 from monitor.config import Config
 from monitor.transport.kafka_delivery import say
 
@@ -101,13 +101,8 @@ class KafkaCommandLog:
         while not self._stop.is_set():
             consumer = None
             try:
-                settings = client_settings(self.config.kafka, KafkaConsumer)
-                consumer = made(
-                    KafkaConsumer,
-                    **{"bootstrap_timeout_ms": ANSWER_MS, **settings, "group_id": None, "enable_auto_commit": False},
-                    isolation_level="read_committed",
-                    auto_offset_reset="earliest",
-                )
+                given = {"bootstrap_timeout_ms": ANSWER_MS, **self.config.kafka}
+                consumer = made(KafkaConsumer, **reader_settings(given, auto_offset_reset="earliest"))
                 self._follow(consumer)
             except (KafkaError, OSError) as error:
                 self._wait(say(error))
@@ -127,12 +122,11 @@ class KafkaCommandLog:
                 self._wanted = (at,)
         while not self._stop.is_set():
             self._move(consumer, where)
-            found = consumer.poll(timeout_ms=200).get(where, ())
+            found = consumer.poll(timeout_ms=200).get(where, ()) if len(self._read) < MOST_AHEAD else ()
             with self._lock:
                 if self._wanted is None:
                     self._read.extend(Posted(record.offset, record.value or b"") for record in found)
-                ahead = len(self._read)
-            if not found or ahead > MOST_AHEAD:
+            if not found:
                 self._stop.wait(PAUSE_S)
 
     def _move(self, consumer: Any, where: TopicPartition) -> None:
