@@ -5,6 +5,7 @@ Times of people are wall clock (ns), as an argument; windows and rules go by eve
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -22,7 +23,7 @@ from monitor.alarms import (
     tell,
 )
 from monitor.commands import Action, Command, objection
-from monitor.events import ACTIVE, to_ns
+from monitor.events import ACTIVE, Happening, to_ns
 from monitor.incidents import Seen, Window
 from monitor.level import quiet_from
 
@@ -53,18 +54,21 @@ def obey(
             raise Refused(problem)
         if command.incident_id and command.action != "label" and command.incident_id != incident_id:
             raise Refused("the incident that it is about is over")
-        return _OBEYS[command.action](policy, state, command, decision, model_version, longest_s)
+        return _OBEYS[command.action](state, _Asked(policy, command, decision, model_version, longest_s))
     except Refused as refused:
         return reject(state, str(refused), decision, model_version)
 
 
 def reject(state: AlarmState, why: str, decision: Decision, model_version: str) -> Step:
     """The answer to a command that changes nothing."""
-    after = replace(state, told=state.told + 1)
+    return _remark("rejected", state, why, decision, model_version)
+
+
+def _remark(kind: Happening, state: AlarmState, reason: str, decision: Decision, model_version: str) -> Step:
+    """An event that changes nothing of the alarm but the count of its events, and belongs to no incident."""
+    after, shown = replace(state, told=state.told + 1), state.shown
     window = _window(state, model_version)
-    return after, Transition(
-        "rejected", state.shown, state.shown, window, None, after.told, state.active, why, decision
-    )
+    return after, Transition(kind, shown, shown, window, None, after.told, state.active, reason, decision)
 
 
 def _window(state: AlarmState, model_version: str) -> Window:
@@ -77,9 +81,21 @@ def _window(state: AlarmState, model_version: str) -> Window:
 # ---------------------------------------------------------------------------------------------------- by people
 
 
-def _acknowledge(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
+class _Asked(NamedTuple):
+    """A command that may be obeyed as far as it itself goes, and what it is obeyed by."""
+
+    policy: Policy
+    command: Command
+    decision: Decision
+    model_version: str
+    longest_s: float
+
+    def done(self, kind: Happening, before: AlarmState, after: AlarmState) -> Step:
+        """The state after it, and the event."""
+        return tell(kind, before, after, _window(before, self.model_version), self.command.reason, self.decision)
+
+
+def _acknowledge(state: AlarmState, asked: _Asked) -> Step:
     if state.hidden:
         raise Refused(f"it is {_said(state)}: nobody is called by it")
     standing: Standing | None = {
@@ -89,85 +105,65 @@ def _acknowledge(
     }.get(state.state)  # type: ignore[assignment]
     if standing is None:
         raise Refused(f"there is nothing to acknowledge: it is {_said(state)}")
-    return tell("acknowledged", state, _standing(state, standing), _window(state, version), command.reason, decision)
+    return asked.done("acknowledged", state, _standing(state, standing))
 
 
-def _reset(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
+def _reset(state: AlarmState, asked: _Asked) -> Step:
     if state.state == "latched":
         raise Refused("it is not acknowledged yet")
     if state.state != "latched_acknowledged":
         raise Refused(f"it is not latched but {_said(state)}")
-    return tell("reset", state, _standing(state, "normal"), _window(state, version), command.reason, decision)
+    return asked.done("reset", state, _standing(state, "normal"))
 
 
-def _shelve(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
+def _shelve(state: AlarmState, asked: _Asked) -> Step:
+    command, now = asked.command, asked.decision.at
     assert command.until is not None
     until = to_ns(command.until)
     if state.out_of_service:
         raise Refused("it is out of service")
-    if until <= decision.at:
+    if until <= now:
         raise Refused("the time at which it would end has passed")
-    if until - decision.at > longest_s * 1e9:
-        raise Refused(f"an alarm is shelved for {longest_s / 3600:g} hours at most")
-    hold = Hold(command.user, command.reason, decision.at, until)
-    after, told = tell(
-        "shelved", state, replace(_hidden(state), shelved=hold), _window(state, version), command.reason, decision
-    )
+    if until - now > asked.longest_s * 1e9:
+        raise Refused(f"an alarm is shelved for {asked.longest_s / 3600:g} hours at most")
+    hold = Hold(command.user, command.reason, now, until)
+    after, told = asked.done("shelved", state, replace(_hidden(state), shelved=hold))
     return after, replace(told, until=until)
 
 
-def _unshelve(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
+def _unshelve(state: AlarmState, asked: _Asked) -> Step:
     if not state.shelved:
         raise Refused("it is not shelved")
-    return tell("unshelved", state, replace(state, shelved=None), _window(state, version), command.reason, decision)
+    return asked.done("unshelved", state, replace(state, shelved=None))
 
 
-def _take_out(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
+def _take_out(state: AlarmState, asked: _Asked) -> Step:
     if state.out_of_service:
         raise Refused("it is out of service already")
-    hold = Hold(command.user, command.reason, decision.at)
-    after = replace(_hidden(state), out_of_service=hold, shelved=None)
-    return tell("taken_out_of_service", state, after, _window(state, version), command.reason, decision)
+    hold = Hold(asked.command.user, asked.command.reason, asked.decision.at)
+    return asked.done("taken_out_of_service", state, replace(_hidden(state), out_of_service=hold, shelved=None))
 
 
-def _return(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
+def _return(state: AlarmState, asked: _Asked) -> Step:
     if not state.out_of_service:
         raise Refused("it is not out of service")
-    after = replace(state, out_of_service=None)
-    return tell("returned_to_service", state, after, _window(state, version), command.reason, decision)
+    return asked.done("returned_to_service", state, replace(state, out_of_service=None))
 
 
-def _accept(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
-    after, told = accept(policy, state, state.upto, decision)
+def _accept(state: AlarmState, asked: _Asked) -> Step:
+    after, told = accept(asked.policy, state, state.upto, asked.decision)
     if told is None:
         raise Refused("there is nothing to accept: the alarm is not active")
     return after, told
 
 
-def _label(
-    policy: Policy, state: AlarmState, command: Command, decision: Decision, version: str, longest_s: float
-) -> Step:
-    after = replace(state, told=state.told + 1)
-    told = Transition(
-        "labelled", state.shown, state.shown, _window(state, version), None, after.told, state.active,
-        command.reason, decision, label=command.label, labelled=command.incident_id,
-    )  # fmt: skip
-    return after, told
+def _label(state: AlarmState, asked: _Asked) -> Step:
+    command = asked.command
+    after, told = _remark("labelled", state, command.reason, asked.decision, asked.model_version)
+    return after, replace(told, label=command.label, labelled=command.incident_id)
 
 
-_OBEYS: dict[Action, Callable[[Policy, AlarmState, Command, Decision, str, float], Step]] = {
+_OBEYS: dict[Action, Callable[[AlarmState, _Asked], Step]] = {
     "acknowledge": _acknowledge,
     "reset": _reset,
     "shelve": _shelve,
