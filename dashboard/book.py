@@ -175,7 +175,7 @@ def is_open(event: IncidentEvent) -> bool:
 
 def is_of_incident(event: IncidentEvent) -> bool:
     """Whether an event belongs to an incident; what people do to a quiet alarm, and rejections, need not."""
-    return event.incident_id != alarm_of(event) and event.transition != "rejected"
+    return event.of_incident and event.transition != "rejected"
 
 
 def alarm_of(event: IncidentEvent) -> str:

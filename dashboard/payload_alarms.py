@@ -7,7 +7,7 @@ from typing import Any
 from dashboard.audit import Asked, audit_rows, last_asked, said_true_or_false, who_acknowledged, who_hid
 from dashboard.jsonable import link, number, seconds
 from monitor.commands import ALLOWED, NEEDS_REASON, Command, Role
-from monitor.events import ANNUNCIATED, GroupEvent, IncidentEvent, SensorEvent
+from monitor.events import ANNUNCIATED, WAITING, GroupEvent, IncidentEvent, SensorEvent
 
 MOST_ROWS = 1000
 PAST_ROWS = 200
@@ -131,7 +131,7 @@ def alarm_row(
         "state": event.state,
         "word": WORDS.get(event.state, event.state),
         "active": event.active,
-        "waits": event.state in ("unacknowledged", "returned", "latched"),
+        "waits": event.state in WAITING,
         "priority": event.priority,
         "asset": event.asset,
         "detector": event.detector,

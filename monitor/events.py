@@ -50,6 +50,7 @@ Verdict = Literal["stale", "dead", "flat", "stuck", "out_of_range", "dropping_ou
 ANNUNCIATED: frozenset[State] = frozenset(
     {"unacknowledged", "acknowledged", "returned", "latched", "latched_acknowledged"}
 )
+WAITING: frozenset[State] = frozenset({"unacknowledged", "returned", "latched"})  # for a person
 ACTIVE: frozenset[State] = frozenset({"unacknowledged", "acknowledged"})
 
 
@@ -122,6 +123,11 @@ class IncidentEvent(Struct, frozen=True):
     label: Literal["", "true", "false"] = ""
     sensors: tuple[SensorFault, ...] = ()
     latent: tuple[float, ...] = ()
+
+    @property
+    def of_incident(self) -> bool:
+        """Whether it belongs to an incident; else it stands under the alarm's own id."""
+        return self.incident_id != self.alarm_id
 
     @property
     def event_id(self) -> str:

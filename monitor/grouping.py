@@ -99,7 +99,7 @@ def step(rules: Rules, groups: Groups, event: IncidentEvent) -> list[GroupEvent]
     lead = groups.lead_of.get(event.incident_id)
     if lead is None:
         links = _links(rules, event.labels)
-        if not links or not annunciates(event) or event.incident_id == event.alarm_id or not rules.window_s:
+        if not links or not annunciates(event) or not event.of_incident or not rules.window_s:
             return []
         return _join(rules, groups, event)
     return _update(rules, groups, groups.clusters[lead], event)

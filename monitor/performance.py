@@ -23,6 +23,7 @@ from monitor.annunciations import (
     floods,
 )
 from monitor.annunciations import Day as DaySums
+from monitor.events import WAITING
 
 BUSY_HOUR = 30  # alarms of an hour and operator
 PRIORITIES = ("low", "medium", "high")
@@ -97,7 +98,7 @@ def figures(norms: Norms, known: Performance, now: int) -> Figures:
             sorted(a for a, each in standing.items() if each.since and now - each.since > norms.stale_s * SECOND)
         ),
         standing=sum(each.since > 0 for each in standing.values()),
-        unacknowledged=sum(state in ("unacknowledged", "returned", "latched") for state in states),
+        unacknowledged=sum(state in WAITING for state in states),
         shelved=states.count("shelved"),
         suppressed=states.count("suppressed"),
         out_of_service=states.count("out_of_service"),

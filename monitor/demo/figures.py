@@ -112,7 +112,7 @@ def figures(config: Config, recording: Recording, until_ns: int, arrivals: Arriv
 
 def _spans(events: list[IncidentEvent], until_ns: int) -> list[tuple[str, int, int]]:
     """(asset, start, end) of every incident; one that is still open lasts until the end of the replay."""
-    told = [event for event in events if event.incident_id == event.occurrence_id]  # others are about no incident
+    told = [event for event in events if event.of_incident]
     last = {event.incident_id: event for event in sorted(told, key=lambda event: event.seq)}
     return [(e.asset, to_ns(e.start), to_ns(e.end) if e.end else until_ns) for e in last.values()]
 

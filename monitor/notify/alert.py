@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-from monitor.events import Contribution, IncidentEvent, Priority, State
+from monitor.events import ANNUNCIATED, Contribution, IncidentEvent, Priority, State
 from monitor.grouping import Cluster, origin, priority
 
 Kind = Literal["raise", "update", "acknowledge", "resolve", "summary", "event"]
@@ -184,4 +184,4 @@ def moment(at: datetime) -> str:
 
 def firing(state: State | str) -> bool:
     """Whether an alarm in this state is to be told as one that stands."""
-    return state in ("unacknowledged", "acknowledged", "latched", "latched_acknowledged")
+    return state in ANNUNCIATED and state != "returned"

@@ -55,7 +55,7 @@ def step(
     known = box.open.get(alert.key)
     if known is not None:
         alert = replace(alert, identity=known.identity)
-    if event.transition in QUIET or event.incident_id == event.alarm_id:
+    if event.transition in QUIET or not event.of_incident:
         return
     if firing(event.state):
         _stands(endpoint, box, event, alert, known, cluster if together else None, told, now)
