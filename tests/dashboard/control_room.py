@@ -21,7 +21,7 @@ from monitor.events import (
     incident_id,
     to_datetime,
 )
-from tests.dashboard.plant import START_NS, STEP_NS, Publisher, incident, moment
+from tests.dashboard.plant import START_NS, STEP_NS, Publisher, incident, moment, sensor_fault
 
 WALL = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
 
@@ -76,21 +76,15 @@ def command(action: Action, asset: str, number: int = 1, **more: Any) -> Command
 
 def sensor(asset: str, channel: str = "pressure 1", verdict: Verdict = "stuck", seq: int = 1) -> SensorEvent:
     """A sensor's verdict."""
-    return SensorEvent(
+    told = sensor_fault(asset, channel, verdict, 110, seq)
+    detail, labels = "the same value for 40 readings", {"site": "north"}
+    return replace(
+        told,
         sensor_id=f"sensor-{asset}-{channel}",
-        seq=seq,
-        asset=asset,
-        detector="pumps",
-        channel=channel,
-        verdict=verdict,
-        previous="ok",
         since=moment(100),
-        detected=moment(110),
-        topic="tocsin.readings",
-        partition=0,
         model_version="7",
-        detail="the same value for 40 readings",
-        labels={"site": "north"},
+        detail=detail,
+        labels=labels,
     )
 
 
