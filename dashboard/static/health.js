@@ -48,7 +48,7 @@ class Health {
       const rows = data.seen.map(({ detector, version, assets }) => [detector, version, String(assets)]);
       fillTable(this.versions, ["Detector", "Version", "Assets"], rows, [2]);
     }
-    if (payload.drift) {
+    if (payload.drift || payload.daemons) {
       const chips = data.drift.map(({ what, assets }) => el("span", "chip", `${what}: ${assets}`));
       this.drift.replaceChildren(...(chips.length ? chips : [el("span", "facts", this.#noDrift())]));
     }

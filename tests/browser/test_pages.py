@@ -160,3 +160,9 @@ def test_daemons_and_dead_letters_are_told_as_they_are(
     expect(first).to_contain_text("a second", timeout=15_000)
     assert page.locator("img[src=x]").count() == 0
     assert page.title() != "broken"
+
+
+def test_that_no_asset_drifts_is_told_as_soon_as_a_daemon_has_answered(visit: Callable[[str], Page]) -> None:
+    page = visit("health")
+    expect(page.locator(".panels").first.locator(".panel")).to_have_count(2)
+    expect(page.get_by_text("No asset drifts.")).to_be_visible()
